@@ -1,0 +1,3 @@
+module github.com/tautws/websocket
+
+go 1.25
