@@ -1,0 +1,197 @@
+package websocket
+
+// UTF-8 as it arrives: a validator that takes text in chunks cut anywhere, and the function below
+// it that judges a whole buffer.  What is valid is exactly what utf8.Valid accepts.  Long text is
+// judged 64 bytes at a time with the same instructions whatever the script: one word per bit of a
+// byte, one bit per byte of the block, no table and no branch that depends on the text.
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+// validator judges UTF-8 in chunks (RFC 6455 §5.6, §8.1).  The zero value is ready; assign
+// validator{} to start the next text.  After a write has returned false it says nothing more.
+type validator struct {
+	owed   uint8 // continuation bytes missing from the last sequence: 0 to 3
+	lo, hi byte  // if owed > 0: the bounds of the next one
+}
+
+// write reports whether p continues the text so far.  It is false if p holds a byte that cannot
+// be right, even at the end of p and even before the sequence it belongs to is whole.
+func (v *validator) write(p []byte) bool {
+	for v.owed > 0 && len(p) > 0 {
+		if !v.step(p[0]) {
+			return false
+		}
+		p = p[1:]
+	}
+	p = skipASCII(p)
+	if len(p) < short && utf8.Valid(p) { // most messages: no need to look at the end
+		return true
+	}
+	n := len(p) - cutLength(p)
+	if !validBlocks(p[:n]) {
+		return false
+	}
+	for _, b := range p[n:] {
+		if !v.step(b) {
+			return false
+		}
+	}
+	return true
+}
+
+// complete reports whether the text may end here: no sequence is cut.
+func (v *validator) complete() bool { return v.owed == 0 }
+
+// step takes one byte.  The bounds are those of the Unicode standard's table 3-7.
+func (v *validator) step(b byte) bool {
+	if v.owed > 0 {
+		ok := v.lo <= b && b <= v.hi
+		v.owed--
+		v.lo, v.hi = 0x80, 0xBF
+		return ok
+	}
+	v.lo, v.hi = 0x80, 0xBF
+	switch {
+	case b < 0x80:
+		return true
+	case b < 0xC2: // a continuation byte, or the overlong C0 and C1
+		return false
+	case b < 0xE0:
+		v.owed = 1
+	case b < 0xF0:
+		v.owed = 2
+	case b < 0xF5:
+		v.owed = 3
+	default: // above U+10FFFF
+		return false
+	}
+	switch b {
+	case 0xE0:
+		v.lo = 0xA0 // below: overlong
+	case 0xED:
+		v.hi = 0x9F // above: surrogates
+	case 0xF0:
+		v.lo = 0x90 // below: overlong
+	case 0xF4:
+		v.hi = 0x8F // above: more than U+10FFFF
+	}
+	return true
+}
+
+// cutLength returns the length of the sequence that p ends in the middle of, 0 to 3 bytes.
+func cutLength(p []byte) int {
+	for n := 1; n <= 3 && n <= len(p); n++ {
+		switch b := p[len(p)-n]; {
+		case b < 0x80:
+			return 0
+		case b >= 0xF0, b >= 0xE0 && n < 3, b >= 0xC0 && n < 2:
+			return n
+		case b >= 0xC0:
+			return 0
+		}
+	}
+	return 0
+}
+
+const (
+	blockSize = 64
+	short     = 32 // bytes that utf8.Valid judges faster than a padded block does
+	highBits  = 0x8080808080808080
+)
+
+func isASCII(b *[blockSize]byte) bool {
+	le := binary.LittleEndian
+	return (le.Uint64(b[0:])|le.Uint64(b[8:])|le.Uint64(b[16:])|le.Uint64(b[24:])|
+		le.Uint64(b[32:])|le.Uint64(b[40:])|le.Uint64(b[48:])|le.Uint64(b[56:]))&highBits == 0
+}
+
+// skipASCII returns p without the words of ASCII it begins with.
+func skipASCII(p []byte) []byte {
+	whole := p
+	for len(p) >= blockSize && isASCII((*[blockSize]byte)(p)) {
+		p = p[blockSize:]
+	}
+	for len(p) >= 8 && binary.LittleEndian.Uint64(p)&highBits == 0 {
+		p = p[8:]
+	}
+	// The last word may overlap the one before it.
+	if len(p) < 8 && len(whole) >= 8 && binary.LittleEndian.Uint64(whole[len(whole)-8:])&highBits == 0 {
+		return nil
+	}
+	return p
+}
+
+// validBlocks is utf8.Valid, faster on all but short text.  The eight words of a block are transposed so that bit
+// 8i+j of word bk is bit k of byte 8j+i.  Then one logical operation asks a question of all bytes.
+func validBlocks(p []byte) bool {
+	const m4, m2, m1 = 0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555
+	var owed1, owed2, owed3, floor, ceiling uint64 // what the block before asks of this one's first byte
+	var last [blockSize]byte
+	le := binary.LittleEndian
+	for len(p) > 0 {
+		b := &last // NUL is ASCII: the padding is harmless, and shows a cut sequence
+		if len(p) >= blockSize {
+			b = (*[blockSize]byte)(p)
+			p = p[blockSize:]
+			if owed1 == 0 && isASCII(b) {
+				continue
+			}
+		} else {
+			if owed1 == 0 {
+				if p = skipASCII(p); len(p) < short {
+					return utf8.Valid(p)
+				}
+			}
+			p = p[copy(last[:], p):]
+		}
+		b0, b4 := exchange(le.Uint64(b[0:]), le.Uint64(b[32:]), 4, m4)
+		b2, b6 := exchange(le.Uint64(b[16:]), le.Uint64(b[48:]), 4, m4)
+		b0, b2 = exchange(b0, b2, 2, m2)
+		b4, b6 = exchange(b4, b6, 2, m2)
+		b1, b5 := exchange(le.Uint64(b[8:]), le.Uint64(b[40:]), 4, m4)
+		b3, b7 := exchange(le.Uint64(b[24:]), le.Uint64(b[56:]), 4, m4)
+		b1, b3 = exchange(b1, b3, 2, m2)
+		b5, b7 = exchange(b5, b7, 2, m2)
+		b6, b7 = exchange(b6, b7, 1, m1)
+		b4, b5 = exchange(b4, b5, 1, m1)
+		b2, b3 = exchange(b2, b3, 1, m1)
+		b0, b1 = exchange(b0, b1, 1, m1)
+
+		lead2 := b7 & b6                                   // leads of two bytes or more,
+		lead3 := lead2 & b5                                // of three or more,
+		lead4 := lead3 & b4                                // of four
+		some := b3 | b2 | b1                               // E0, F0 and C0, C1 have none of these bits
+		bad := lead2&^(b5|b4|some) | lead4&(b3|b2&(b1|b0)) // C0, C1, F5 to FF
+
+		after4 := follow(lead4, owed3)              // second bytes of four
+		after3 := follow(lead3|after4, owed2)       // of three, third of four
+		bad |= follow(lead2|after3, owed1) ^ b7&^b6 // those owed are those there
+
+		// After E0 and F0 (low) the second byte's upper bits must be set, or the form is overlong;
+		// after ED and F4 (high) they must not, or it is a surrogate or above U+10FFFF.
+		low := lead3 &^ (some | b0)
+		high := lead3 & b2 &^ b1 & (b4 ^ b0) & (b4 | b3)
+		upper := b5 | after4&b4
+		bad |= follow(low, floor)&^upper | follow(high, ceiling)&upper
+		if bad != 0 {
+			return false
+		}
+		owed1, owed2, owed3 = (lead2|after3)>>63, (lead3|after4)>>63, lead4>>63
+		floor, ceiling = low>>63, high>>63
+	}
+	return owed1 == 0
+}
+
+// exchange swaps the bits of a under m<<n with the bits of b under m: one step of a transposition.
+func exchange(a, b uint64, n uint, m uint64) (uint64, uint64) {
+	t := (a>>n ^ b) & m
+	return a ^ t<<n, b ^ t
+}
+
+// follow moves every byte's bit to the byte after it; carry becomes the bit of the first byte.
+func follow(x, carry uint64) uint64 {
+	return x<<8 | x>>55&0xFE | carry
+}
