@@ -1,0 +1,254 @@
+package websocket
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// Conn, what it is made of and how it ends.
+
+const (
+	defaultBufferSize = 4096
+	minBufferSize     = 256 // more than the longest control frame
+	defaultReadLimit  = 64 << 20
+
+	// closeWait bounds everything done for a connection that is ending: the
+	// writing of a close frame, and the reading of what the peer still sends.
+	closeWait = time.Second
+)
+
+// A Conn is a WebSocket connection. Upgrader.Upgrade and Dialer.DialContext
+// return one.
+//
+// All methods may be called from any goroutine. Data messages sent at the same
+// time go out one after the other, each whole; control frames go out between
+// the frames of a message. Reads are served one after the other as well.
+type Conn struct {
+	// Constant.
+	nc          net.Conn
+	raw         *rawIO // nil unless nc is a socket that can be waited for without a buffer
+	subprotocol string
+	writePool   BufferPool
+	writeDelay  time.Duration // how long a write may be held; negative: never
+	readSize    int32         // bytes asked of the network at a time
+	writeSize   int32         // bytes that a message writer buffers
+	threshold   int32         // shorter messages are not compressed
+	keep        *keepAlive    // nil: off
+
+	// The three rights are taken in this order, and never an earlier one by
+	// a goroutine that holds a later one.
+	rd   right // the reading half: one Read, Next or reader.Read; Shutdown's drain
+	msg  right // the right to send data frames: one message, first frame to FIN
+	wire right // nc.Write: one frame
+
+	// Guarded by rd.
+	rbuf       *buffer // nil while nothing is buffered
+	r, w       int     // rbuf.b[r:w] is received and not consumed; 0 <= r <= w <= len(rbuf.b)
+	in         inbound
+	maskKey    [4]byte
+	maskPos    int    // payload bytes of the frame already consumed
+	remaining  uint64 // payload bytes of the frame still to come
+	received   int64  // payload bytes of the message, as received
+	delivered  int64  // payload bytes of the message, inflated
+	empties    int    // empty fragments in a row
+	reads      uint32 // calls that took the reading half
+	text       validator
+	msgType    int8
+	inMessage  bool // a data message has begun and its end was not delivered
+	compressed bool // it is compressed
+	tiny       [maxHeaderSize]byte
+	reader     *messageReader // the current one
+	inflater   *inflater      // nil: permessage-deflate not negotiated
+	rbound     bound
+	readErr    error // first permanent error
+
+	// Guarded by msg.
+	deflater *deflater // nil: permessage-deflate not negotiated
+
+	// Guarded by wire.
+	pending  *buffer // nil while no frame is held
+	npending int     // bytes of frames in pending
+	timer    *time.Timer
+	timing   bool // timer runs
+	wbound   bound
+	writeErr error // first permanent error; ErrCloseSent after a close frame
+
+	// Atomic.
+	limit      atomic.Int64 // of a message, in bytes; none if not positive
+	hold       atomic.Bool  // the reader has a whole frame at hand: writes may be held
+	held       atomic.Bool  // pending has frames
+	chores     atomic.Uint32
+	plain      atomic.Bool  // write compression disabled
+	level      atomic.Int32 // compress/flate level
+	peerClosed atomic.Bool  // the peer's close frame was read
+	closed     atomic.Uint32
+	fatal      atomic.Pointer[error] // why the library itself closed nc
+
+	hooks atomic.Pointer[hooks] // control frame handlers and pings in flight
+}
+
+// connConfig is what a handshake knows.
+type connConfig struct {
+	isServer        bool
+	readBufferSize  int // bytes; 0: default
+	writeBufferSize int // bytes; 0: default
+	writePool       BufferPool
+	subprotocol     string
+	deflate         deflateParams // zero: permessage-deflate not negotiated
+	compression     CompressionOptions
+	keepAlive       KeepAlive
+	writeDelay      time.Duration // 0: default
+	buffered        []byte        // arrived behind the handshake; owned by the Conn
+}
+
+func newConn(nc net.Conn, cfg connConfig) *Conn {
+	c := &Conn{
+		nc:          nc,
+		raw:         newRawIO(nc),
+		subprotocol: cfg.subprotocol,
+		writePool:   cfg.writePool,
+		writeDelay:  cfg.writeDelay,
+		readSize:    bufferSize(cfg.readBufferSize),
+		writeSize:   bufferSize(cfg.writeBufferSize),
+		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
+		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
+	}
+	if c.raw != nil {
+		c.raw.init(c)
+	}
+	if c.writeDelay == 0 {
+		c.writeDelay = defaultWriteDelay
+	}
+	c.limit.Store(defaultReadLimit)
+	if cfg.deflate.enabled {
+		c.initCompression(cfg)
+	}
+	if len(cfg.buffered) > 0 {
+		c.rbuf = getBuffer(max(len(cfg.buffered), int(c.readSize)))
+		c.w = copy(c.rbuf.b, cfg.buffered)
+	}
+	c.startKeepAlive(cfg.keepAlive)
+	return c
+}
+
+func (c *Conn) initCompression(cfg connConfig) {
+	d := cfg.deflate
+	// RFC 7692 §7.1: a parameter is named for the end whose messages it is about.
+	bits, fresh, peerFresh := d.clientMaxWindowBits, d.clientNoContextTakeover, d.serverNoContextTakeover
+	if cfg.isServer {
+		bits, fresh, peerFresh = d.serverMaxWindowBits, d.serverNoContextTakeover, d.clientNoContextTakeover
+	}
+	level := firstLevel(cfg.compression.Level, bits, !fresh)
+	c.level.Store(int32(level))
+	c.deflater = newDeflater(bits, !fresh, level)
+	c.inflater = newInflater(!peerFresh)
+}
+
+func bufferSize(n int) int32 {
+	if n <= 0 {
+		return defaultBufferSize
+	}
+	return int32(min(max(n, minBufferSize), 1<<maxBufferBits))
+}
+
+// Subprotocol returns the subprotocol agreed on in the handshake, or "".
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// LocalAddr returns the local network address.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr returns the remote network address. Behind a reverse proxy it is
+// the proxy's.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// NetConn returns the connection underneath: a *net.TCPConn, a *tls.Conn or
+// whatever the server or the dial function provided. Reading from it, writing
+// to it or setting its deadlines corrupts the WebSocket connection.
+func (c *Conn) NetConn() net.Conn {
+	if b, ok := c.nc.(*bodyConn); ok {
+		return b.Conn
+	}
+	return c.nc
+}
+
+// SetReadDeadline sets the time at which reads give up with an error for which
+// errors.Is(err, os.ErrDeadlineExceeded) holds; the zero value means never. It
+// also acts on a read in progress.
+//
+// A deadline that passes between messages leaves the connection usable: set a
+// later one and read on. One that passes inside a message is permanent.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.rbound.set(c.nc, reading, t) }
+
+// SetWriteDeadline sets the time at which writes give up with an error for
+// which errors.Is(err, os.ErrDeadlineExceeded) holds; the zero value means
+// never. It also acts on a write in progress. A write that has begun and timed
+// out is permanent: all later writes fail.
+//
+// The deadline applies to the writes of all goroutines. To bound one write
+// alone use WriteMessageContext.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wbound.set(c.nc, writing, t) }
+
+// SetReadLimit sets the largest message, in bytes, that is read from the peer.
+// The default is 64 MiB; zero or less lifts the limit. It counts the bytes
+// received as well as those they inflate to. A message beyond it fails the
+// connection with close code 1009, and reads return ErrReadLimit.
+func (c *Conn) SetReadLimit(limit int64) { c.limit.Store(limit) }
+
+// The states of Conn.closed.
+const (
+	open      = iota
+	abandoned // by the library, after a failure; Close was not called
+	closed    // by Close
+)
+
+// Close closes the network connection at once, without a close handshake;
+// Shutdown does the handshake. Frames that earlier writes accepted are sent
+// first. Reads and writes in progress fail, as do later ones, with errors for
+// which errors.Is(err, net.ErrClosed) holds.
+func (c *Conn) Close() error {
+	if c.closed.Swap(closed) == abandoned {
+		return nil
+	}
+	if c.held.Load() {
+		c.flushBeforeClose()
+	}
+	return c.release()
+}
+
+// abandon closes the network connection on behalf of the library.
+func (c *Conn) abandon() {
+	if c.closed.CompareAndSwap(open, abandoned) {
+		c.release()
+	}
+}
+
+func (c *Conn) release() error {
+	err := c.nc.Close()
+	c.rbound.release()
+	c.wbound.release()
+	c.keep.stop()
+	c.hooks.Load().endPings(net.ErrClosed)
+	if c.rd.tryLock() {
+		c.dropInput()
+		c.endInflate()
+		c.rd.unlock()
+	}
+	return err
+}
+
+// kill closes the network connection because of err, which reads and writes
+// return from now on.
+func (c *Conn) kill(err error) {
+	c.fatal.CompareAndSwap(nil, &err)
+	c.abandon()
+}
+
+// connError translates an error of the network connection.
+func (c *Conn) connError(err error) error {
+	if fatal := c.fatal.Load(); fatal != nil && errors.Is(err, net.ErrClosed) {
+		return *fatal
+	}
+	return err
+}

@@ -1,0 +1,208 @@
+package websocket
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// How a deadline or a context ends a wait for the network. Each half of a
+// connection has one bound, which alone sets the deadline of its net.Conn.
+// Invariant: unless the half is interrupted or overridden, the net.Conn has
+// the deadline that the application asked for.
+
+// aLongTimeAgo is a deadline that has passed.
+var aLongTimeAgo = time.Unix(1, 0)
+
+type bound struct {
+	// Guarded by the half's right: the context of the call in progress or of
+	// the last one, nil for none, and its Done channel. Contexts are told
+	// apart by that channel, for not every context is comparable.
+	ctx  context.Context
+	done <-chan struct{}
+
+	mu       sync.Mutex
+	deadline time.Time // asked for by the application
+	override bool      // another deadline is in force: an interruption or a control frame's
+	watch    *watch    // what waits for ctx to end
+}
+
+// A watch interrupts one half when its context ends, unless it was replaced.
+type watch struct {
+	stop func() bool
+}
+
+// The two halves differ only in which deadline of the net.Conn they set.
+type half bool
+
+const (
+	reading half = false
+	writing half = true
+)
+
+func (h half) setDeadline(nc net.Conn, t time.Time) error {
+	if h == writing {
+		return nc.SetWriteDeadline(t)
+	}
+	return nc.SetReadDeadline(t)
+}
+
+// set makes t the application's deadline. It acts on a wait in progress.
+func (b *bound) set(nc net.Conn, h half, t time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deadline = t
+	if b.override {
+		return nil
+	}
+	return h.setDeadline(nc, t)
+}
+
+func (b *bound) get() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.deadline
+}
+
+// unset reports whether the net.Conn has no deadline.
+func (b *bound) unset() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.deadline.IsZero() && !b.override
+}
+
+// use lets ctx, unless it is nil, end the waits from now on; the right of the
+// half is held. The same context again costs a comparison.
+func (b *bound) use(ctx context.Context, nc net.Conn, h half) error {
+	if ctx == nil {
+		if b.ctx != nil {
+			b.change(nil, nc, h)
+		}
+		return nil
+	}
+	if ctx.Done() != b.done {
+		b.change(ctx, nc, h)
+	}
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	return nil
+}
+
+func (b *bound) change(ctx context.Context, nc net.Conn, h half) {
+	b.ctx, b.done = ctx, nil
+	if ctx != nil {
+		b.done = ctx.Done()
+	}
+	b.mu.Lock()
+	if b.watch != nil {
+		b.watch.stop()
+		b.watch = nil
+	}
+	if b.override {
+		b.override = false
+		h.setDeadline(nc, b.deadline)
+	}
+	if ctx != nil {
+		b.watchLocked(ctx, nc, h)
+	}
+	b.mu.Unlock()
+}
+
+func (b *bound) watchLocked(ctx context.Context, nc net.Conn, h half) {
+	w := &watch{}
+	b.watch = w
+	w.stop = context.AfterFunc(ctx, func() { b.interrupt(w, nc, h) })
+}
+
+func (b *bound) interrupt(w *watch, nc net.Conn, h half) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watch == w {
+		b.override = true
+		h.setDeadline(nc, aLongTimeAgo)
+	}
+}
+
+// begin puts t and ctx in the place of the application's deadline and context
+// until end. The right of the half is held.
+func (b *bound) begin(ctx context.Context, t time.Time, nc net.Conn, h half) {
+	b.change(nil, nc, h)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.override = true
+	h.setDeadline(nc, t)
+	if ctx != nil {
+		b.ctx, b.done = ctx, ctx.Done()
+		b.watchLocked(ctx, nc, h)
+	}
+}
+
+func (b *bound) end(nc net.Conn, h half) { b.change(nil, nc, h) }
+
+// release forgets the context, so that it no longer refers to the connection.
+func (b *bound) release() {
+	b.mu.Lock()
+	if b.watch != nil {
+		b.watch.stop()
+		b.watch = nil
+	}
+	b.mu.Unlock()
+}
+
+// waitError says whose end the timeout err of a read or write was.
+func (b *bound) waitError(err error) error {
+	if b.ctx != nil && b.ctx.Err() != nil && isTimeout(err) {
+		return contextError(b.ctx)
+	}
+	return err
+}
+
+// effective returns the context to watch for: none for one that cannot end.
+func effective(ctx context.Context) context.Context {
+	if ctx == nil || ctx.Done() == nil {
+		return nil
+	}
+	return ctx
+}
+
+// A contextEnded is the error of a call whose context ended. errors.Is finds
+// both the context's error and its cause.
+type contextEnded struct{ err, cause error }
+
+func contextError(ctx context.Context) error {
+	return &contextEnded{ctx.Err(), context.Cause(ctx)}
+}
+
+func (e *contextEnded) Error() string   { return "websocket: " + e.cause.Error() }
+func (e *contextEnded) Unwrap() []error { return []error{e.cause, e.err} }
+func (e *contextEnded) Timeout() bool   { return e.err == context.DeadlineExceeded }
+func (e *contextEnded) Temporary() bool { return e.Timeout() }
+
+func isContextError(err error) bool {
+	_, ok := err.(*contextEnded)
+	return ok
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}
+
+// A permanentError is a timeout that cost the connection its place in the
+// stream: it is not temporary, and no retry will do.
+type permanentError struct{ Err net.Error }
+
+func (e permanentError) Error() string   { return e.Err.Error() }
+func (e permanentError) Timeout() bool   { return true }
+func (e permanentError) Temporary() bool { return false }
+func (e permanentError) Unwrap() error   { return e.Err }
+
+// permanent returns err without any claim of being temporary.
+func permanent(err error) error {
+	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		return permanentError{ne}
+	}
+	return err
+}

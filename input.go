@@ -1,0 +1,354 @@
+package websocket
+
+import (
+	"context"
+	"io"
+	"strconv"
+)
+
+// From the socket to the payload of the current message: the read buffer, the
+// next frame, the limits. Everything here needs the reading half. There is no
+// other way in: whatever reads goes through nextHeader and readPayload.
+//
+// Header bytes stay in the buffer until the header is whole, and a control
+// frame until its payload is, so a wait that ends between messages loses
+// nothing.
+
+// maxEmptyFragments is how many fragments without payload a peer may send in a
+// row: they cost work and never fill a message (RFC 6455 §10.4).
+const maxEmptyFragments = 1000
+
+// lockRead takes the reading half for a call that ends when ctx does. A nil
+// ctx never ends.
+func (c *Conn) lockRead(ctx context.Context) error {
+	if !c.rd.tryLock() {
+		if err := c.rd.wait(ctx, c.rbound.get()); err != nil {
+			return err
+		}
+	}
+	c.reads++
+	err := c.readErr
+	if err == nil {
+		err = c.rbound.use(ctx, c.nc, reading)
+	}
+	if err != nil {
+		c.rd.unlock()
+	}
+	return err
+}
+
+// nextHeader handles control frames until the header of a data frame is whole
+// at the start of the buffer. It returns the header and its size, and does not
+// consume it.
+func (c *Conn) nextHeader() (h header, n int, err error) {
+	for {
+		var v *ProtocolError
+		h, n, v = parseHeader(c.input())
+		if v == nil && c.w-c.r >= 2 {
+			v = c.in.accept(&h)
+		}
+		if v != nil {
+			return h, 0, c.fail(v)
+		}
+		if n == 0 {
+			if err := c.fill(); err != nil {
+				return h, 0, err
+			}
+			continue
+		}
+		if !isControl(int(h.opcode)) {
+			return h, n, nil
+		}
+		n += int(h.length)
+		for c.w-c.r < n {
+			if err := c.fill(); err != nil {
+				return h, 0, err
+			}
+		}
+		p := c.rbuf.b[c.r+n-int(h.length) : c.r+n]
+		c.r += n
+		if h.masked {
+			mask(p, p, h.key, 0)
+		}
+		if err := c.handleControl(int(h.opcode), p); err != nil {
+			return h, 0, err
+		}
+	}
+}
+
+// beginFrame consumes the header of a data frame and makes its payload current.
+func (c *Conn) beginFrame(h *header, n int) error {
+	if h.opcode != continuationFrame {
+		c.msgType = int8(h.opcode)
+		c.inMessage = true
+		c.received, c.delivered, c.empties = 0, 0, 0
+		c.text = validator{}
+		if c.compressed = h.rsv&rsv1Bit != 0; c.compressed {
+			c.inflater.begin((*payloadReader)(c))
+		}
+	}
+	// RFC 6455 §10.4: refused at the header, before a byte of it is stored.
+	if limit := c.limit.Load(); limit > 0 && h.length > uint64(limit-c.received) {
+		return c.tooBig(limit)
+	}
+	if h.length > 1<<62 {
+		return c.tooBig(1 << 62) // no sum of lengths may overflow
+	}
+	if h.length == 0 && !h.fin {
+		if c.empties++; c.empties > maxEmptyFragments {
+			return c.fail(&ProtocolError{ClosePolicyViolation, "more than 1000 empty fragments in a row"})
+		}
+	} else {
+		c.empties = 0
+	}
+	c.r += n
+	c.received += int64(h.length)
+	c.remaining = h.length
+	c.maskKey = h.key
+	c.maskPos = 0
+	c.in.advance(h)
+	return nil
+}
+
+func (c *Conn) tooBig(limit int64) error {
+	return c.failWith(ErrReadLimit, CloseMessageTooBig, "message longer than the limit of "+strconv.FormatInt(limit, 10)+" bytes")
+}
+
+// readPayload reads payload of the current message as it was sent, across
+// frames. It returns io.EOF at the end of the message.
+func (c *Conn) readPayload(p []byte) (int, error) {
+	for c.remaining == 0 {
+		if !c.in.fragment {
+			return 0, io.EOF
+		}
+		h, n, err := c.nextHeader()
+		if err == nil {
+			err = c.beginFrame(&h, n)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	if uint64(len(p)) > c.remaining {
+		p = p[:c.remaining]
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n := 0
+	switch {
+	case c.r == c.w && len(p) >= int(c.readSize):
+		var err error
+		if n, err = c.readDirect(p); err != nil {
+			return 0, err
+		}
+		if c.in.server {
+			mask(p[:n], p[:n], c.maskKey, c.maskPos)
+		}
+	default:
+		if c.r == c.w {
+			if err := c.fill(); err != nil {
+				return 0, err
+			}
+		}
+		src := c.input()
+		n = min(len(p), len(src))
+		if c.in.server {
+			mask(p[:n], src[:n], c.maskKey, c.maskPos)
+		} else {
+			copy(p, src[:n])
+		}
+		c.r += n
+	}
+	c.maskPos += n
+	c.remaining -= uint64(n)
+	return n, nil
+}
+
+// payloadReader is the Conn as the inflater sees it.
+type payloadReader Conn
+
+func (r *payloadReader) Read(p []byte) (int, error) { return (*Conn)(r).readPayload(p) }
+
+// readData reads the current message as the application gets it: inflated,
+// within the limit, and UTF-8 if it is text. It returns io.EOF at the end.
+func (c *Conn) readData(p []byte) (n int, err error) {
+	if c.compressed {
+		n, err = c.inflate(p)
+	} else {
+		n, err = c.readPayload(p)
+	}
+	if c.msgType == TextMessage {
+		// RFC 6455 §8.1: failed at the first byte that cannot be right.
+		if n > 0 && !c.text.write(p[:n]) || err == io.EOF && !c.text.complete() {
+			return 0, c.fail(&ProtocolError{CloseInvalidFramePayloadData, "text message is not valid UTF-8"})
+		}
+	}
+	if err == io.EOF {
+		c.endMessage()
+	}
+	return n, err
+}
+
+func (c *Conn) inflate(p []byte) (int, error) {
+	n, err := c.inflater.Read(p)
+	c.delivered += int64(n)
+	if limit := c.limit.Load(); limit > 0 && c.delivered > limit {
+		n, err = 0, c.tooBig(limit)
+	}
+	if err != nil && err != io.EOF {
+		if c.readErr == nil {
+			// What ended it was not the connection, so it was the data.
+			err = c.fail(&ProtocolError{CloseInvalidFramePayloadData, err.Error()})
+		}
+		c.endInflate()
+	}
+	return n, err
+}
+
+func (c *Conn) endInflate() {
+	if c.compressed {
+		c.compressed = false
+		c.inflater.end()
+	}
+}
+
+func (c *Conn) endMessage() {
+	c.inMessage = false
+	c.reader = nil
+	c.endInflate()
+	if c.writeDelay > 0 && c.r < c.w && c.frameAtHand() {
+		c.hold.Store(true)
+	} else if c.hold.Load() {
+		c.hold.Store(false)
+	}
+}
+
+// frameAtHand reports whether the buffer holds another whole frame: then the
+// next read will not wait, and what is written until then may.
+func (c *Conn) frameAtHand() bool {
+	h, n, err := parseHeader(c.input())
+	return err == nil && n > 0 && h.length <= uint64(c.w-c.r-n)
+}
+
+// discard reads the rest of a message that the application did not want.
+func (c *Conn) discard() error {
+	c.reader = nil
+	b := getBuffer(defaultBufferSize)
+	defer b.free()
+	for {
+		if _, err := c.readData(b.b); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// input is what is received and not consumed.
+func (c *Conn) input() []byte {
+	if c.rbuf == nil {
+		return nil
+	}
+	return c.rbuf.b[c.r:c.w]
+}
+
+// fill waits for the network and adds at least a byte to the buffer. While
+// nothing is buffered it holds no buffer.
+func (c *Conn) fill() error {
+	c.beforeWait()
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+		c.dropEmptyBuffer()
+	} else if c.w == len(c.rbuf.b) {
+		c.w = copy(c.rbuf.b, c.rbuf.b[c.r:c.w])
+		c.r = 0
+	}
+	var n int
+	var err error
+	switch {
+	case c.raw != nil:
+		n, err = c.readRaw()
+	case c.rbuf != nil:
+		n, err = c.nc.Read(c.rbuf.b[c.w:])
+	default:
+		if n, err = c.nc.Read(c.tiny[:]); n > 0 {
+			c.rbuf = getBuffer(int(c.readSize))
+			copy(c.rbuf.b, c.tiny[:n])
+		}
+	}
+	c.w += n
+	return c.afterRead(n, err)
+}
+
+// readDirect waits for the network and reads into p, past the buffer.
+func (c *Conn) readDirect(p []byte) (int, error) {
+	c.beforeWait()
+	c.r, c.w = 0, 0
+	c.dropEmptyBuffer()
+	n, err := c.nc.Read(p)
+	return n, c.afterRead(n, err)
+}
+
+func (c *Conn) beforeWait() {
+	if c.hold.Load() {
+		c.hold.Store(false)
+	}
+	if c.held.Load() {
+		c.flushUnwaiting()
+	}
+}
+
+func (c *Conn) afterRead(n int, err error) error {
+	if n > 0 {
+		if c.keep != nil {
+			c.keep.heard()
+		}
+		return nil // an error beside it will come again
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return c.readFailed(err)
+}
+
+// dropEmptyBuffer gives the read buffer back if nothing is in it.
+func (c *Conn) dropEmptyBuffer() {
+	if c.rbuf != nil && c.r == c.w {
+		c.rbuf.free()
+		c.rbuf = nil
+		c.r, c.w = 0, 0
+	}
+}
+
+// dropInput gives back what a connection that has ended still holds.
+func (c *Conn) dropInput() {
+	c.r, c.w = 0, 0
+	c.dropEmptyBuffer()
+}
+
+// readFailed translates an error of the network connection. It is permanent
+// unless a wait between messages ended.
+func (c *Conn) readFailed(err error) error {
+	err = c.connError(c.rbound.waitError(err))
+	switch {
+	case err == io.EOF:
+		// RFC 6455 §7.1.5: the stream ended without a close frame.
+		err = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
+	case isTimeout(err) || isContextError(err):
+		if !c.inMessage && c.fatal.Load() == nil {
+			return err
+		}
+		err = permanent(err)
+	}
+	return c.endReading(err)
+}
+
+// endReading makes err the answer to every read from now on.
+func (c *Conn) endReading(err error) error {
+	c.readErr = err
+	c.dropInput()
+	c.keep.stop()
+	c.hooks.Load().endPings(err)
+	return err
+}

@@ -1,0 +1,114 @@
+package websocket
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// KeepAlive makes the connection notice a peer that is gone. Any received byte
+// counts as life, so a peer that is busy sending is never taken for dead. The
+// zero value is off.
+//
+// It costs a timer and no goroutine. As with all control frames someone must
+// be reading for pongs to be seen; while no one is, bytes that wait to be read
+// count.
+type KeepAlive struct {
+	// Interval is the silence after which a ping is sent.
+	Interval time.Duration
+	// Timeout is the further silence after which the connection fails, with
+	// an error for which errors.Is(err, os.ErrDeadlineExceeded) holds; zero
+	// means Interval.
+	Timeout time.Duration
+}
+
+// A keepAlive is the state of a connection's KeepAlive. All methods may be
+// called on nil.
+type keepAlive struct {
+	KeepAlive
+	timer  *time.Timer
+	start  time.Time
+	last   atomic.Int64 // when a byte was last received, since start
+	pinged atomic.Int64 // when a ping was sent since then; 0: none was
+	ended  atomic.Bool
+}
+
+func (c *Conn) startKeepAlive(k KeepAlive) {
+	if k.Interval <= 0 {
+		return
+	}
+	if k.Timeout <= 0 {
+		k.Timeout = k.Interval
+	}
+	c.keep = &keepAlive{KeepAlive: k, start: time.Now()}
+	c.keep.timer = time.AfterFunc(1<<62, c.checkAlive)
+	c.keep.timer.Reset(k.Interval) // it may fire at once: not before timer is set
+}
+
+func (k *keepAlive) now() time.Duration { return time.Since(k.start) }
+
+func (k *keepAlive) heard() { k.last.Store(int64(k.now())) }
+
+func (k *keepAlive) stop() {
+	if k != nil {
+		k.ended.Store(true)
+		k.timer.Stop()
+	}
+}
+
+// checkAlive runs on the timer: it sends the ping, ends the connection, or
+// looks again when either would be due.
+func (c *Conn) checkAlive() {
+	k := c.keep
+	if k.ended.Load() {
+		return
+	}
+	now := k.now()
+	last, pinged := time.Duration(k.last.Load()), time.Duration(k.pinged.Load())
+	next := k.Interval - (now - last)
+	switch {
+	case next > 0:
+	case pinged <= last:
+		k.pinged.Store(int64(now))
+		c.leave(chorePing)
+		next = k.Timeout
+	case now-pinged < k.Timeout:
+		next = k.Timeout - (now - pinged)
+	case c.inputWaits():
+		k.heard()
+		next = k.Interval
+	default:
+		c.kill(&timeoutError{"websocket: peer is gone: nothing received for " +
+			(k.Interval + k.Timeout).String() + ", nor a pong to the ping in between"})
+		return
+	}
+	k.timer.Reset(next)
+	if k.ended.Load() {
+		k.timer.Stop()
+	}
+}
+
+// inputWaits reports whether bytes wait to be read that nobody reads. If they
+// wait in the socket it takes them into the buffer, to be sure.
+func (c *Conn) inputWaits() bool {
+	if !c.rd.tryLock() {
+		return false // a reader waits: it would have them
+	}
+	defer c.rd.unlock()
+	if c.r < c.w {
+		return true
+	}
+	if c.readErr != nil {
+		return false
+	}
+	c.rbound.begin(nil, time.Now().Add(time.Millisecond), c.nc, reading)
+	defer c.rbound.end(c.nc, reading)
+	c.dropEmptyBuffer()
+	b := getBuffer(int(c.readSize))
+	n, _ := c.nc.Read(b.b)
+	if n == 0 {
+		b.free()
+		return false
+	}
+	c.rbuf, c.r, c.w = b, 0, n
+	return true
+}

@@ -1,0 +1,383 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// The wire: frames to bytes to the socket. Every frame that is sent goes
+// through frameLocked or, finished beforehand, writeLocked, into pending and
+// from there through flushLocked or, where nothing may wait, pushLocked.
+//
+// Held writes. While the reader has another whole frame at hand, the answers
+// to the frames before it need no system call of their own: frames stay in
+// pending, and leave as one write when the reader is about to wait, when they
+// pass holdLimit, at Flush, Close, Shutdown and any close frame, and at the
+// latest writeDelay after the first of them. With one message in flight the
+// reader never has another at hand, and nothing is held.
+
+const (
+	defaultWriteDelay = 200 * time.Microsecond
+
+	holdLimit = 16 << 10 // bytes of frames that may be held
+	copyLimit = 8 << 10  // larger payloads of a server are not copied
+	maskChunk = 64 << 10 // a client masks this much at a time
+)
+
+// ErrCloseSent is returned by writes after a close frame was sent: nothing may
+// follow one (RFC 6455 §5.5.1).
+var ErrCloseSent = errors.New("websocket: close sent")
+
+// What whoever holds the wire does before it lets go, for those who would not
+// wait for it.
+const (
+	chorePong  = 1 << iota // a pong lies in the mailbox
+	chorePing              // keep-alive wants a ping
+	choreFlush             // frames are held and the reader waits
+)
+
+// lockWire takes the wire for a call that ends when ctx does. A nil ctx never
+// ends.
+func (c *Conn) lockWire(ctx context.Context) error {
+	if !c.wire.tryLock() {
+		if err := c.wire.wait(ctx, c.wbound.get()); err != nil {
+			return err
+		}
+	}
+	err := c.writeErr
+	if err == nil {
+		err = c.wbound.use(ctx, c.nc, writing)
+	}
+	if err != nil {
+		c.unlockWire()
+	}
+	return err
+}
+
+func (c *Conn) unlockWire() {
+	for {
+		c.wire.unlock()
+		if c.chores.Load() == 0 || !c.wire.tryLock() {
+			return
+		}
+		todo := c.chores.Swap(0)
+		if todo&chorePong != 0 {
+			c.answerMailLocked()
+		}
+		if todo&chorePing != 0 {
+			c.offerLocked(PingMessage, nil)
+		}
+		c.pushLocked()
+	}
+}
+
+// leave gives a chore to whoever holds the wire.
+func (c *Conn) leave(chore uint32) {
+	c.chores.Or(chore)
+	if c.wire.tryLock() {
+		c.unlockWire()
+	}
+}
+
+// writeFrame sends one frame. first is its first byte: opcode and flags.
+func (c *Conn) writeFrame(ctx context.Context, first byte, payload []byte) error {
+	if err := c.lockWire(ctx); err != nil {
+		return err
+	}
+	err := c.frameLocked(first, payload)
+	c.unlockWire()
+	return err
+}
+
+func (c *Conn) frameLocked(first byte, payload []byte) error {
+	if c.in.server {
+		if len(payload) > copyLimit {
+			return c.largeFrameLocked(first, payload)
+		}
+	} else if len(payload) > maskChunk {
+		return c.maskedFrameLocked(first, payload)
+	}
+	if err := c.reserveLocked(maxHeaderSize + len(payload)); err != nil {
+		return err
+	}
+	c.appendFrameLocked(first, payload)
+	return c.sendLocked()
+}
+
+// appendFrameLocked adds a frame to pending, which has the room.
+func (c *Conn) appendFrameLocked(first byte, payload []byte) {
+	b := c.pending.b[:c.npending]
+	if c.in.server {
+		b = appendHeader(b, first, len(payload), false, [4]byte{})
+		c.npending = len(b) + copy(c.pending.b[len(b):], payload)
+		return
+	}
+	key := newMaskKey()
+	b = appendHeader(b, first, len(payload), true, key)
+	c.npending = len(b) + len(payload)
+	mask(c.pending.b[len(b):c.npending], payload, key, 0)
+}
+
+// largeFrameLocked sends a server's frame without copying its payload where
+// the socket can gather.
+func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
+	if err := c.reserveLocked(maxHeaderSize); err != nil {
+		return err
+	}
+	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, [4]byte{})
+	c.npending = len(b)
+	switch c.nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		v, _ := vectors.Get().(*vector)
+		if v == nil {
+			v = new(vector)
+		}
+		v.parts = [2][]byte{b, payload}
+		v.buffers = v.parts[:]
+		_, err := v.buffers.WriteTo(c.nc)
+		v.parts = [2][]byte{}
+		vectors.Put(v)
+		return c.writtenLocked(err)
+	}
+	// One full write rather than a header alone: over TLS each is a record.
+	n := copy(c.pending.b[c.npending:], payload)
+	c.npending += n
+	if err := c.flushLocked(); err != nil {
+		return err
+	}
+	_, err := c.nc.Write(payload[n:])
+	return c.writtenLocked(err)
+}
+
+// A vector is what one gathering write needs.
+type vector struct {
+	buffers net.Buffers
+	parts   [2][]byte
+}
+
+var vectors sync.Pool
+
+// maskedFrameLocked sends a client's frame piece by piece: the caller's bytes
+// are never modified.
+func (c *Conn) maskedFrameLocked(first byte, payload []byte) error {
+	if err := c.reserveLocked(maxHeaderSize + maskChunk); err != nil {
+		return err
+	}
+	key := newMaskKey()
+	c.npending = len(appendHeader(c.pending.b[:c.npending], first, len(payload), true, key))
+	for pos := 0; ; {
+		n := min(len(payload)-pos, len(c.pending.b)-c.npending)
+		mask(c.pending.b[c.npending:c.npending+n], payload[pos:pos+n], key, pos)
+		c.npending += n
+		pos += n
+		if err := c.flushLocked(); err != nil || pos == len(payload) {
+			return err
+		}
+		c.pending = getBuffer(maskChunk)
+	}
+}
+
+// writeLocked sends a finished frame.
+func (c *Conn) writeLocked(frame []byte) error {
+	if len(frame) > copyLimit || c.npending == 0 && !c.hold.Load() {
+		if err := c.flushLocked(); err != nil {
+			return err
+		}
+		_, err := c.nc.Write(frame)
+		return c.writtenLocked(err)
+	}
+	if err := c.reserveLocked(len(frame)); err != nil {
+		return err
+	}
+	c.npending += copy(c.pending.b[c.npending:], frame)
+	return c.sendLocked()
+}
+
+// reserveLocked makes room for n more bytes in pending, sending what is there
+// if it must.
+func (c *Conn) reserveLocked(n int) error {
+	if c.roomLocked(n) {
+		return nil
+	}
+	if err := c.flushLocked(); err != nil {
+		return err
+	}
+	c.pending = getBuffer(n)
+	return nil
+}
+
+// roomLocked makes room for n more bytes in pending if that takes no writing.
+func (c *Conn) roomLocked(n int) bool {
+	switch {
+	case c.pending == nil:
+		if c.hold.Load() {
+			n = max(n, holdLimit)
+		}
+		c.pending = getBuffer(n)
+	case c.npending+n > len(c.pending.b):
+		if c.npending+n > 2*holdLimit {
+			return false
+		}
+		larger := getBuffer(2 * holdLimit)
+		copy(larger.b, c.pending.b[:c.npending])
+		c.pending.free()
+		c.pending = larger
+	}
+	return true
+}
+
+// sendLocked sends what is pending, or holds it for the reader's next wait.
+func (c *Conn) sendLocked() error {
+	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open {
+		c.held.Store(true)
+		// The reader stores hold and then loads held: one of the two sees
+		// the other's.
+		if c.hold.Load() {
+			if !c.timing {
+				c.startTimerLocked(c.writeDelay)
+			}
+			return nil
+		}
+	}
+	return c.flushLocked()
+}
+
+// flushLocked writes what is pending and waits for it.
+func (c *Conn) flushLocked() error {
+	if c.npending == 0 {
+		return nil
+	}
+	_, err := c.nc.Write(c.pending.b[:c.npending])
+	return c.writtenLocked(err)
+}
+
+// writtenLocked ends a write: pending is empty, or lost for good.
+func (c *Conn) writtenLocked(err error) error {
+	if c.pending != nil {
+		c.pending.free()
+		c.pending, c.npending = nil, 0
+	}
+	if c.timing {
+		c.timer.Stop()
+		c.timing = false
+	}
+	if c.held.Load() {
+		c.held.Store(false)
+	}
+	if err != nil {
+		// Part of a frame may be on its way: no other can follow it.
+		err = permanent(c.connError(c.wbound.waitError(err)))
+		if c.writeErr == nil {
+			c.writeErr = err
+		}
+		return err
+	}
+	if h := c.hooks.Load(); h != nil && h.mail.Load() {
+		c.chores.Or(chorePong) // it found no room before
+	}
+	return nil
+}
+
+// offerLocked adds a control frame to pending unless that would take writing.
+func (c *Conn) offerLocked(opcode byte, payload []byte) bool {
+	if c.writeErr != nil {
+		return true // never to be sent
+	}
+	if !c.roomLocked(maxHeaderSize + len(payload)) {
+		return false
+	}
+	c.appendFrameLocked(finBit|opcode, payload)
+	return true
+}
+
+// pushLocked sends what is pending as far as that takes no waiting, and leaves
+// the rest to the timer's goroutine.
+func (c *Conn) pushLocked() {
+	if c.npending == 0 || c.writeErr != nil {
+		return
+	}
+	if c.raw != nil && c.wbound.unset() {
+		n := c.writeRaw()
+		if n == c.npending {
+			c.writtenLocked(nil)
+			return
+		}
+		c.npending = copy(c.pending.b, c.pending.b[n:c.npending])
+	}
+	c.held.Store(true)
+	c.startTimerLocked(0)
+}
+
+func (c *Conn) startTimerLocked(d time.Duration) {
+	c.timing = true
+	if c.timer == nil {
+		c.timer = time.AfterFunc(d, c.flushLate)
+	} else {
+		c.timer.Reset(d)
+	}
+}
+
+// flushLate sends held frames from the timer's goroutine.
+func (c *Conn) flushLate() {
+	c.hold.Store(false) // until the reader comes back
+	if !c.wire.tryLock() {
+		c.leave(choreFlush)
+		return
+	}
+	c.timing = false
+	if c.npending > 0 && c.writeErr == nil {
+		// The frames were accepted in time; a deadline that passed since
+		// does not apply to them, nor does a context.
+		if d := c.wbound.get(); d.IsZero() {
+			c.wbound.use(nil, c.nc, writing)
+			c.flushLocked()
+		} else {
+			if soon := time.Now().Add(closeWait); d.Before(soon) {
+				d = soon
+			}
+			c.wbound.begin(nil, d, c.nc, writing)
+			c.flushLocked()
+			c.wbound.end(c.nc, writing)
+		}
+	}
+	c.unlockWire()
+}
+
+// flushUnwaiting is the reader's flush: it neither waits for a writer nor for
+// the socket.
+func (c *Conn) flushUnwaiting() {
+	if !c.wire.tryLock() {
+		c.leave(choreFlush)
+		return
+	}
+	c.pushLocked()
+	c.unlockWire()
+}
+
+// flushBeforeClose sends held frames for Close, within closeWait.
+func (c *Conn) flushBeforeClose() {
+	deadline := time.Now().Add(closeWait)
+	if c.wire.lock(nil, deadline) != nil {
+		return
+	}
+	c.wbound.begin(nil, deadline, c.nc, writing)
+	c.flushLocked()
+	c.unlockWire()
+}
+
+// Flush sends at once what earlier writes left to be sent together with later
+// ones. It is needed only where even WriteDelay is too long a wait.
+func (c *Conn) Flush() error {
+	err := c.lockWire(nil)
+	if err == nil {
+		err = c.flushLocked()
+		c.unlockWire()
+	}
+	if err == ErrCloseSent {
+		return nil // a close frame takes all before it along
+	}
+	return err
+}

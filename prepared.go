@@ -1,0 +1,86 @@
+package websocket
+
+import "sync"
+
+// A PreparedMessage is a message made ready to be sent to many connections:
+// framed once, and compressed once per set of compression parameters. It may
+// be used by any number of goroutines at the same time.
+type PreparedMessage struct {
+	messageType int
+	data        []byte
+	frame       []byte // as a server sends it, uncompressed
+
+	mu       sync.Mutex
+	deflated map[deflateKey]preparedDeflate
+}
+
+// deflateKey is what the compressed form of a message depends on.
+type deflateKey struct{ bits, level int }
+
+type preparedDeflate struct {
+	payload []byte // nil: not smaller than the message
+	frame   []byte // as a server sends it
+}
+
+// NewPreparedMessage returns a message of the given type. It copies data.
+func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {
+	if !isData(messageType) {
+		if err := checkControl(messageType, data); err != nil {
+			return nil, err
+		}
+	}
+	frame, payload := serverFrame(finBit|byte(messageType), data)
+	return &PreparedMessage{messageType: messageType, data: payload, frame: frame}, nil
+}
+
+// serverFrame returns a whole unmasked frame, and the payload inside it.
+func serverFrame(first byte, data []byte) (frame, payload []byte) {
+	frame = appendHeader(make([]byte, 0, maxHeaderSize+len(data)), first, len(data), false, [4]byte{})
+	n := len(frame)
+	frame = append(frame, data...)
+	return frame, frame[n:]
+}
+
+func (m *PreparedMessage) deflate(key deflateKey) preparedDeflate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, ok := m.deflated[key]
+	if !ok {
+		p := newDeflater(key.bits, false, key.level).compress(nil, m.data)
+		if len(p) < len(m.data) {
+			d.frame, d.payload = serverFrame(finBit|rsv1Bit|byte(m.messageType), p)
+		}
+		if m.deflated == nil {
+			m.deflated = make(map[deflateKey]preparedDeflate)
+		}
+		m.deflated[key] = d
+	}
+	return d
+}
+
+// WritePreparedMessage sends a prepared message. It is WriteMessage otherwise.
+func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
+	if isControl(pm.messageType) {
+		return c.writeControl(nil, pm.messageType, pm.data)
+	}
+	if err := c.lockMessage(nil); err != nil {
+		return err
+	}
+	first, payload, frame := finBit|byte(pm.messageType), pm.data, pm.frame
+	if c.compresses(len(pm.data)) {
+		d := pm.deflate(deflateKey{c.deflater.bits, int(c.level.Load())})
+		if d.payload != nil {
+			first, payload, frame = first|rsv1Bit, d.payload, d.frame
+			c.deflater.forget() // the peer's window moves on without it
+		}
+	}
+	var err error
+	if !c.in.server {
+		err = c.writeFrame(nil, first, payload)
+	} else if err = c.lockWire(nil); err == nil {
+		err = c.writeLocked(frame)
+		c.unlockWire()
+	}
+	c.msg.unlock()
+	return err
+}

@@ -1,0 +1,100 @@
+package websocket
+
+import "strconv"
+
+// The rules on received frames. inbound.accept judges every header against
+// the state of the connection and is the only place that does; advance then
+// moves the state. Neither reads a byte.
+
+// A ProtocolError says that the peer broke the protocol and that the
+// connection was failed for it (RFC 6455 §7.1.7). Reading methods return it,
+// as a pointer, for ever after; writing methods return ErrCloseSent.
+type ProtocolError struct {
+	// Code is the close code sent to the peer: CloseProtocolError,
+	// CloseInvalidFramePayloadData or ClosePolicyViolation.
+	Code int
+	// Text names the rule that was broken. It was sent as the reason.
+	Text string
+}
+
+func (e *ProtocolError) Error() string {
+	return "websocket: " + e.Text + " (failed with close code " + strconv.Itoa(e.Code) + ")"
+}
+
+// inbound is the state on which the meaning of the next header depends.
+type inbound struct {
+	server   bool // this end is the server: frames must come masked
+	deflate  bool // permessage-deflate was negotiated: RSV1 has a meaning
+	fragment bool // inside a fragmented message: its last frame had no FIN
+}
+
+// accept returns nil if a frame with this header may come now, else the
+// violation. It looks only at what the first two bytes of a header tell.
+func (in *inbound) accept(h *header) *ProtocolError {
+	switch h.opcode {
+	case continuationFrame:
+		// RFC 6455 §5.4: a message starts with a data opcode.
+		if !in.fragment {
+			return violation("continuation frame outside a fragmented message")
+		}
+	case TextMessage, BinaryMessage:
+		// RFC 6455 §5.4: fragments of messages are not interleaved.
+		if in.fragment {
+			return violation("new message inside a fragmented message")
+		}
+	case CloseMessage, PingMessage, PongMessage:
+		// RFC 6455 §5.5: control frames carry at most 125 bytes and are
+		// never fragmented.
+		if h.length > maxControlPayload {
+			return violation("control frame longer than 125 bytes")
+		}
+		if !h.fin {
+			return violation("fragmented control frame")
+		}
+	default:
+		// RFC 6455 §5.2: opcodes 3-7 and 11-15 are reserved.
+		return violation("reserved opcode " + strconv.Itoa(int(h.opcode)))
+	}
+	if h.rsv != 0 {
+		if err := in.acceptRSV(h); err != nil {
+			return err
+		}
+	}
+	// RFC 6455 §5.1: a client masks every frame, a server none.
+	if h.masked != in.server {
+		if in.server {
+			return violation("frame from the client is not masked")
+		}
+		return violation("frame from the server is masked")
+	}
+	return nil
+}
+
+func (in *inbound) acceptRSV(h *header) *ProtocolError {
+	// RFC 6455 §5.2: a reserved bit needs an extension that defines it.
+	if h.rsv&rsv2Bit != 0 {
+		return violation("reserved bit RSV2 set")
+	}
+	if h.rsv&rsv3Bit != 0 {
+		return violation("reserved bit RSV3 set")
+	}
+	if !in.deflate {
+		return violation("reserved bit RSV1 set without permessage-deflate")
+	}
+	// RFC 7692 §6: RSV1 is set on the first frame of a compressed message
+	// and on no other frame.
+	if h.opcode == continuationFrame {
+		return violation("RSV1 set on a continuation frame")
+	}
+	if isControl(int(h.opcode)) {
+		return violation("RSV1 set on a control frame")
+	}
+	return nil
+}
+
+// advance moves the state past an accepted data frame.
+func (in *inbound) advance(h *header) { in.fragment = !h.fin }
+
+func violation(text string) *ProtocolError {
+	return &ProtocolError{CloseProtocolError, text}
+}

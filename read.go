@@ -1,0 +1,256 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+)
+
+// The reading methods: whole messages, messages as streams, and the iterator.
+// All of them are next and readData in different clothes.
+
+// ErrReadLimit is returned by reads of a message larger than the read limit,
+// after the connection was failed with close code 1009.
+var ErrReadLimit = errors.New("websocket: read limit exceeded")
+
+const noFrame = -1 // the message type that comes with an error
+
+// unproven is how much memory a peer gets for announcing a length. Beyond it a
+// message gets at most maxGrowth times what has arrived (RFC 6455 §10.4).
+const (
+	unproven  = 64 << 10
+	maxGrowth = 16
+)
+
+// next begins the next message and returns its type. What is left of the one
+// before is discarded.
+func (c *Conn) next() (int, error) {
+	if c.inMessage {
+		if err := c.discard(); err != nil {
+			return noFrame, err
+		}
+	}
+	h, n, err := c.nextHeader()
+	if err == nil {
+		err = c.beginFrame(&h, n)
+	}
+	if err != nil {
+		return noFrame, err
+	}
+	return int(c.msgType), nil
+}
+
+// ReadMessage reads the next message. The slice belongs to the caller.
+//
+// Errors are permanent, and repeated by every later call, but for a deadline
+// that passed between messages. If an error comes inside a message, what was
+// read of it is returned as well.
+func (c *Conn) ReadMessage() (messageType int, p []byte, err error) {
+	return c.readMessage(nil)
+}
+
+// ReadMessageContext is ReadMessage that also ends when ctx does, with an
+// error for which errors.Is finds context.Cause(ctx). A context that ends
+// between messages leaves the connection usable; inside a message the error is
+// permanent. Passing the same context to every call costs nothing.
+func (c *Conn) ReadMessageContext(ctx context.Context) (messageType int, p []byte, err error) {
+	return c.readMessage(effective(ctx))
+}
+
+func (c *Conn) readMessage(ctx context.Context) (int, []byte, error) {
+	if err := c.lockRead(ctx); err != nil {
+		return noFrame, nil, err
+	}
+	messageType, err := c.next()
+	var p []byte
+	if err == nil {
+		if c.sizeKnown() && c.remaining <= unproven {
+			p = make([]byte, c.remaining)
+			var n int
+			n, _, err = c.readUpTo(p)
+			p = p[:n]
+		} else {
+			p, err = c.readUnproven()
+		}
+	}
+	c.rd.unlock()
+	return messageType, p, err
+}
+
+// sizeKnown reports whether the current frame ends the message and its length
+// is the message's.
+func (c *Conn) sizeKnown() bool { return !c.compressed && !c.in.fragment }
+
+// readUpTo reads the current message until p is full or the message ends.
+func (c *Conn) readUpTo(p []byte) (n int, done bool, err error) {
+	for n < len(p) || c.remaining == 0 && c.sizeKnown() {
+		m, err := c.readData(p[n:])
+		n += m
+		if err == io.EOF {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, err
+		}
+	}
+	return n, false, nil
+}
+
+// readUnproven reads a message whose size is not known or not to be trusted.
+// It begins in borrowed memory, so that a message up to maxGrowth times that
+// large costs one allocation all the same.
+func (c *Conn) readUnproven() ([]byte, error) {
+	b := getBuffer(unproven)
+	n, done, err := c.readUpTo(b.b)
+	size := n
+	if !done && err == nil {
+		size = c.nextSize(n)
+	}
+	p := make([]byte, size)
+	copy(p, b.b[:n])
+	b.free()
+	for !done && err == nil {
+		if n == len(p) {
+			p = append(make([]byte, 0, c.nextSize(n)), p...)
+			p = p[:cap(p)]
+		}
+		var m int
+		m, done, err = c.readUpTo(p[n:])
+		n += m
+	}
+	return p[:n], err
+}
+
+// nextSize is how much memory a message gets after n bytes of it arrived.
+func (c *Conn) nextSize(n int) int {
+	if !c.sizeKnown() {
+		return 2 * n
+	}
+	return int(min(uint64(n)+c.remaining, uint64(n)*maxGrowth))
+}
+
+// NextReader returns the next message as a stream, which ends with io.EOF. The
+// rest of the message before it is discarded, and its reader returns io.EOF.
+// A reader is not to be used by two goroutines at a time.
+//
+// Errors are those of ReadMessage.
+func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
+	return c.nextReader(nil)
+}
+
+// NextReaderContext is NextReader that also ends when ctx does, and so do the
+// reads from r. See ReadMessageContext for what that means.
+func (c *Conn) NextReaderContext(ctx context.Context) (messageType int, r io.Reader, err error) {
+	return c.nextReader(effective(ctx))
+}
+
+func (c *Conn) nextReader(ctx context.Context) (int, io.Reader, error) {
+	if err := c.lockRead(ctx); err != nil {
+		return noFrame, nil, err
+	}
+	messageType, err := c.next()
+	if err != nil {
+		c.rd.unlock()
+		return noFrame, nil, err
+	}
+	r := &messageReader{c, ctx}
+	c.reader = r
+	c.rd.unlock()
+	return messageType, r, nil
+}
+
+type messageReader struct {
+	c   *Conn
+	ctx context.Context
+}
+
+func (r *messageReader) Read(p []byte) (int, error) {
+	c := r.c
+	if err := c.lockRead(r.ctx); err != nil {
+		return 0, err
+	}
+	n, err := 0, io.EOF
+	if c.reader == r {
+		if n, err = c.readData(p); n > 0 && err == io.EOF {
+			err = nil
+		}
+	}
+	c.rd.unlock()
+	return n, err
+}
+
+// A Message is a data message as Messages yields it.
+type Message struct {
+	// Type is TextMessage or BinaryMessage.
+	Type int
+	// Data is valid until the next turn of the loop.
+	Data []byte
+}
+
+// Messages ranges over the incoming messages. The loop ends by itself when the
+// peer closes normally (codes 1000 and 1001); when ctx ends or the connection
+// fails or closes otherwise it yields one last pair with that error.
+// Breaking out of the loop leaves the connection usable.
+//
+// Data is valid until the next turn of the loop and not after it: copy what is
+// to be kept. No memory is allocated per message.
+func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
+	ctx = effective(ctx)
+	return func(yield func(Message, error) bool) {
+		var b *buffer
+		defer func() {
+			if b != nil {
+				b.free()
+			}
+		}()
+		for {
+			messageType, n, err := c.readBorrowed(ctx, &b)
+			if err != nil {
+				if !IsCloseError(err, CloseNormalClosure, CloseGoingAway) {
+					yield(Message{}, err)
+				}
+				return
+			}
+			if !yield(Message{messageType, b.b[:n]}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readBorrowed reads a message into *b, which it replaces as needed and gives
+// back before it waits for the next message.
+func (c *Conn) readBorrowed(ctx context.Context, b **buffer) (messageType, n int, err error) {
+	if err := c.lockRead(ctx); err != nil {
+		return noFrame, 0, err
+	}
+	if *b != nil && c.r == c.w {
+		(*b).free()
+		*b = nil
+	}
+	messageType, err = c.next()
+	done := false
+	for err == nil && !done {
+		size := defaultBufferSize
+		switch {
+		case n > 0:
+			size = c.nextSize(n)
+		case c.sizeKnown():
+			size = int(min(c.remaining, unproven))
+		}
+		if *b == nil {
+			*b = getBuffer(size)
+		} else if len((*b).b) < size {
+			larger := getBuffer(size)
+			copy(larger.b, (*b).b[:n])
+			(*b).free()
+			*b = larger
+		}
+		var m int
+		m, done, err = c.readUpTo((*b).b[n:])
+		n += m
+	}
+	c.rd.unlock()
+	return messageType, n, err
+}
