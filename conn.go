@@ -32,10 +32,10 @@ type Conn struct {
 	subprotocol string
 	writePool   BufferPool
 	writeDelay  time.Duration // how long a write may be held; negative: never
+	keep        *keepAlive    // nil: off
 	readSize    int32         // bytes asked of the network at a time
 	writeSize   int32         // bytes that a message writer buffers
 	threshold   int32         // shorter messages are not compressed
-	keep        *keepAlive    // nil: off
 
 	// The three rights are taken in this order, and never an earlier one by
 	// a goroutine that holds a later one.
@@ -44,36 +44,36 @@ type Conn struct {
 	wire right // nc.Write: one frame
 
 	// Guarded by rd.
+	reads      uint32  // calls that took the reading half
 	rbuf       *buffer // nil while nothing is buffered
-	r, w       int     // rbuf.b[r:w] is received and not consumed; 0 <= r <= w <= len(rbuf.b)
+	r, w       int32   // rbuf.b[r:w] is received and not consumed; 0 <= r <= w <= len(rbuf.b)
 	in         inbound
-	maskKey    [4]byte
-	maskPos    int    // payload bytes of the frame already consumed
-	remaining  uint64 // payload bytes of the frame still to come
-	received   int64  // payload bytes of the message, as received
-	delivered  int64  // payload bytes of the message, inflated
-	empties    int    // empty fragments in a row
-	reads      uint32 // calls that took the reading half
-	text       validator
 	msgType    int8
-	inMessage  bool // a data message has begun and its end was not delivered
-	compressed bool // it is compressed
+	maskKey    [4]byte
+	maskPos    uint8     // payload bytes of the frame already consumed, modulo 4
+	inMessage  bool      // a data message has begun and its end was not delivered
+	compressed bool      // it is compressed
+	text       validator // of a text message so far
+	empties    int16     // empty fragments in a row
 	tiny       [maxHeaderSize]byte
+	remaining  uint64         // payload bytes of the frame still to come
+	received   int64          // payload bytes of the message, as received
+	delivered  int64          // payload bytes of the message, inflated
 	reader     *messageReader // the current one
 	inflater   *inflater      // nil: permessage-deflate not negotiated
+	readErr    error          // first permanent error
 	rbound     bound
-	readErr    error // first permanent error
 
 	// Guarded by msg.
 	deflater *deflater // nil: permessage-deflate not negotiated
 
 	// Guarded by wire.
 	pending  *buffer // nil while no frame is held
-	npending int     // bytes of frames in pending
+	npending int32   // bytes of frames in pending
+	timing   bool    // timer runs
 	timer    *time.Timer
-	timing   bool // timer runs
-	wbound   bound
 	writeErr error // first permanent error; ErrCloseSent after a close frame
+	wbound   bound
 
 	// Atomic.
 	limit      atomic.Int64 // of a message, in bytes; none if not positive
@@ -85,8 +85,7 @@ type Conn struct {
 	peerClosed atomic.Bool  // the peer's close frame was read
 	closed     atomic.Uint32
 	fatal      atomic.Pointer[error] // why the library itself closed nc
-
-	hooks atomic.Pointer[hooks] // control frame handlers and pings in flight
+	hooks      atomic.Pointer[hooks] // control frame handlers and pings in flight
 }
 
 // connConfig is what a handshake knows.
@@ -127,7 +126,7 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 	}
 	if len(cfg.buffered) > 0 {
 		c.rbuf = getBuffer(max(len(cfg.buffered), int(c.readSize)))
-		c.w = copy(c.rbuf.b, cfg.buffered)
+		c.w = int32(copy(c.rbuf.b, cfg.buffered))
 	}
 	c.startKeepAlive(cfg.keepAlive)
 	return c

@@ -16,20 +16,17 @@ import (
 var aLongTimeAgo = time.Unix(1, 0)
 
 type bound struct {
-	// Guarded by the half's right: the context of the call in progress or of
-	// the last one, nil for none, and its Done channel. Contexts are told
-	// apart by that channel, for not every context is comparable.
-	ctx  context.Context
-	done <-chan struct{}
-
 	mu       sync.Mutex
-	deadline time.Time // asked for by the application
 	override bool      // another deadline is in force: an interruption or a control frame's
-	watch    *watch    // what waits for ctx to end
+	deadline time.Time // asked for by the application
+	watch    *watch    // the context in force; nil: none. Written with mu and the half's right, read with either
 }
 
 // A watch interrupts one half when its context ends, unless it was replaced.
+// Contexts are told apart by their Done channel: not all are comparable.
 type watch struct {
+	ctx  context.Context
+	done <-chan struct{}
 	stop func() bool
 }
 
@@ -76,12 +73,12 @@ func (b *bound) unset() bool {
 // half is held. The same context again costs a comparison.
 func (b *bound) use(ctx context.Context, nc net.Conn, h half) error {
 	if ctx == nil {
-		if b.ctx != nil {
+		if b.watch != nil {
 			b.change(nil, nc, h)
 		}
 		return nil
 	}
-	if ctx.Done() != b.done {
+	if b.watch == nil || ctx.Done() != b.watch.done {
 		b.change(ctx, nc, h)
 	}
 	if ctx.Err() != nil {
@@ -90,12 +87,10 @@ func (b *bound) use(ctx context.Context, nc net.Conn, h half) error {
 	return nil
 }
 
+// change puts ctx in the place of the context in force and ends an override.
 func (b *bound) change(ctx context.Context, nc net.Conn, h half) {
-	b.ctx, b.done = ctx, nil
-	if ctx != nil {
-		b.done = ctx.Done()
-	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.watch != nil {
 		b.watch.stop()
 		b.watch = nil
@@ -104,14 +99,14 @@ func (b *bound) change(ctx context.Context, nc net.Conn, h half) {
 		b.override = false
 		h.setDeadline(nc, b.deadline)
 	}
-	if ctx != nil {
-		b.watchLocked(ctx, nc, h)
-	}
-	b.mu.Unlock()
+	b.watchLocked(ctx, nc, h)
 }
 
 func (b *bound) watchLocked(ctx context.Context, nc net.Conn, h half) {
-	w := &watch{}
+	if ctx == nil {
+		return
+	}
+	w := &watch{ctx: ctx, done: ctx.Done()}
 	b.watch = w
 	w.stop = context.AfterFunc(ctx, func() { b.interrupt(w, nc, h) })
 }
@@ -133,28 +128,25 @@ func (b *bound) begin(ctx context.Context, t time.Time, nc net.Conn, h half) {
 	defer b.mu.Unlock()
 	b.override = true
 	h.setDeadline(nc, t)
-	if ctx != nil {
-		b.ctx, b.done = ctx, ctx.Done()
-		b.watchLocked(ctx, nc, h)
-	}
+	b.watchLocked(ctx, nc, h)
 }
 
 func (b *bound) end(nc net.Conn, h half) { b.change(nil, nc, h) }
 
-// release forgets the context, so that it no longer refers to the connection.
+// release stops watching a context, so that it no longer refers to the
+// connection, which is closed.
 func (b *bound) release() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.watch != nil {
 		b.watch.stop()
-		b.watch = nil
 	}
-	b.mu.Unlock()
 }
 
 // waitError says whose end the timeout err of a read or write was.
 func (b *bound) waitError(err error) error {
-	if b.ctx != nil && b.ctx.Err() != nil && isTimeout(err) {
-		return contextError(b.ctx)
+	if b.watch != nil && b.watch.ctx.Err() != nil && isTimeout(err) {
+		return contextError(b.watch.ctx)
 	}
 	return err
 }

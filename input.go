@@ -60,13 +60,13 @@ func (c *Conn) nextHeader() (h header, n int, err error) {
 			return h, n, nil
 		}
 		n += int(h.length)
-		for c.w-c.r < n {
+		for int(c.w-c.r) < n {
 			if err := c.fill(); err != nil {
 				return h, 0, err
 			}
 		}
-		p := c.rbuf.b[c.r+n-int(h.length) : c.r+n]
-		c.r += n
+		p := c.input()[n-int(h.length) : n]
+		c.r += int32(n)
 		if h.masked {
 			mask(p, p, h.key, 0)
 		}
@@ -101,7 +101,7 @@ func (c *Conn) beginFrame(h *header, n int) error {
 	} else {
 		c.empties = 0
 	}
-	c.r += n
+	c.r += int32(n)
 	c.received += int64(h.length)
 	c.remaining = h.length
 	c.maskKey = h.key
@@ -143,7 +143,7 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 			return 0, err
 		}
 		if c.in.server {
-			mask(p[:n], p[:n], c.maskKey, c.maskPos)
+			mask(p[:n], p[:n], c.maskKey, int(c.maskPos))
 		}
 	default:
 		if c.r == c.w {
@@ -154,13 +154,13 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 		src := c.input()
 		n = min(len(p), len(src))
 		if c.in.server {
-			mask(p[:n], src[:n], c.maskKey, c.maskPos)
+			mask(p[:n], src[:n], c.maskKey, int(c.maskPos))
 		} else {
 			copy(p, src[:n])
 		}
-		c.r += n
+		c.r += int32(n)
 	}
-	c.maskPos += n
+	c.maskPos = (c.maskPos + uint8(n)) & 3
 	c.remaining -= uint64(n)
 	return n, nil
 }
@@ -228,7 +228,7 @@ func (c *Conn) endMessage() {
 // next read will not wait, and what is written until then may.
 func (c *Conn) frameAtHand() bool {
 	h, n, err := parseHeader(c.input())
-	return err == nil && n > 0 && h.length <= uint64(c.w-c.r-n)
+	return err == nil && n > 0 && h.length <= uint64(int(c.w-c.r)-n)
 }
 
 // discard reads the rest of a message that the application did not want.
@@ -260,8 +260,8 @@ func (c *Conn) fill() error {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
 		c.dropEmptyBuffer()
-	} else if c.w == len(c.rbuf.b) {
-		c.w = copy(c.rbuf.b, c.rbuf.b[c.r:c.w])
+	} else if int(c.w) == len(c.rbuf.b) {
+		c.w = int32(copy(c.rbuf.b, c.rbuf.b[c.r:c.w]))
 		c.r = 0
 	}
 	var n int
@@ -277,7 +277,7 @@ func (c *Conn) fill() error {
 			copy(c.rbuf.b, c.tiny[:n])
 		}
 	}
-	c.w += n
+	c.w += int32(n)
 	return c.afterRead(n, err)
 }
 

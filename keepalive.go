@@ -109,6 +109,6 @@ func (c *Conn) inputWaits() bool {
 		b.free()
 		return false
 	}
-	c.rbuf, c.r, c.w = b, 0, n
+	c.rbuf, c.r, c.w = b, 0, int32(n)
 	return true
 }

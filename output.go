@@ -112,12 +112,12 @@ func (c *Conn) appendFrameLocked(first byte, payload []byte) {
 	b := c.pending.b[:c.npending]
 	if c.in.server {
 		b = appendHeader(b, first, len(payload), false, [4]byte{})
-		c.npending = len(b) + copy(c.pending.b[len(b):], payload)
+		c.npending = int32(len(b) + copy(c.pending.b[len(b):], payload))
 		return
 	}
 	key := newMaskKey()
 	b = appendHeader(b, first, len(payload), true, key)
-	c.npending = len(b) + len(payload)
+	c.npending = int32(len(b) + len(payload))
 	mask(c.pending.b[len(b):c.npending], payload, key, 0)
 }
 
@@ -128,7 +128,7 @@ func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
 		return err
 	}
 	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, [4]byte{})
-	c.npending = len(b)
+	c.npending = int32(len(b))
 	switch c.nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		v, _ := vectors.Get().(*vector)
@@ -144,7 +144,7 @@ func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
 	}
 	// One full write rather than a header alone: over TLS each is a record.
 	n := copy(c.pending.b[c.npending:], payload)
-	c.npending += n
+	c.npending += int32(n)
 	if err := c.flushLocked(); err != nil {
 		return err
 	}
@@ -167,11 +167,12 @@ func (c *Conn) maskedFrameLocked(first byte, payload []byte) error {
 		return err
 	}
 	key := newMaskKey()
-	c.npending = len(appendHeader(c.pending.b[:c.npending], first, len(payload), true, key))
+	c.npending = int32(len(appendHeader(c.pending.b[:c.npending], first, len(payload), true, key)))
 	for pos := 0; ; {
-		n := min(len(payload)-pos, len(c.pending.b)-c.npending)
-		mask(c.pending.b[c.npending:c.npending+n], payload[pos:pos+n], key, pos)
-		c.npending += n
+		free := c.pending.b[c.npending:]
+		n := min(len(payload)-pos, len(free))
+		mask(free[:n], payload[pos:pos+n], key, pos)
+		c.npending += int32(n)
 		pos += n
 		if err := c.flushLocked(); err != nil || pos == len(payload) {
 			return err
@@ -192,7 +193,7 @@ func (c *Conn) writeLocked(frame []byte) error {
 	if err := c.reserveLocked(len(frame)); err != nil {
 		return err
 	}
-	c.npending += copy(c.pending.b[c.npending:], frame)
+	c.npending += int32(copy(c.pending.b[c.npending:], frame))
 	return c.sendLocked()
 }
 
@@ -217,8 +218,8 @@ func (c *Conn) roomLocked(n int) bool {
 			n = max(n, holdLimit)
 		}
 		c.pending = getBuffer(n)
-	case c.npending+n > len(c.pending.b):
-		if c.npending+n > 2*holdLimit {
+	case int(c.npending)+n > len(c.pending.b):
+		if int(c.npending)+n > 2*holdLimit {
 			return false
 		}
 		larger := getBuffer(2 * holdLimit)
@@ -301,11 +302,11 @@ func (c *Conn) pushLocked() {
 	}
 	if c.raw != nil && c.wbound.unset() {
 		n := c.writeRaw()
-		if n == c.npending {
+		if n == int(c.npending) {
 			c.writtenLocked(nil)
 			return
 		}
-		c.npending = copy(c.pending.b, c.pending.b[n:c.npending])
+		c.npending = int32(copy(c.pending.b, c.pending.b[n:c.npending]))
 	}
 	c.held.Store(true)
 	c.startTimerLocked(0)

@@ -14,13 +14,16 @@ import (
 // connection that waits holds none, and no system call is added.
 
 type rawIO struct {
-	rc       syscall.RawConn
+	rc syscall.RawConn
+
+	// Guarded by the reading half.
 	readable func(fd uintptr) bool
-	writable func(fd uintptr) bool
-	n        int // result of the last read; guarded by the reading half
-	err      error
-	wn       int // result of the last write; guarded by the wire
-	werr     error
+	errno    syscall.Errno // of the last read
+	n        int32         // its result
+
+	// Guarded by the wire.
+	written  int32                 // result of the last write
+	writable func(fd uintptr) bool // made at first use
 }
 
 func newRawIO(nc net.Conn) *rawIO {
@@ -40,10 +43,7 @@ func newRawIO(nc net.Conn) *rawIO {
 	return &rawIO{rc: rc}
 }
 
-func (x *rawIO) init(c *Conn) {
-	x.readable = c.onReadable
-	x.writable = c.onWritable
-}
+func (x *rawIO) init(c *Conn) { x.readable = c.onReadable }
 
 // onReadable reads into the read buffer, which it borrows if there is none. It
 // returns false to be called again when the socket is readable.
@@ -53,15 +53,17 @@ func (c *Conn) onReadable(fd uintptr) bool {
 		c.rbuf = getBuffer(int(c.readSize))
 	}
 	for {
-		x.n, x.err = syscall.Read(int(fd), c.rbuf.b[c.w:])
-		switch {
-		case x.err == syscall.EINTR:
+		n, err := syscall.Read(int(fd), c.rbuf.b[c.w:])
+		x.n, x.errno = int32(n), 0
+		if err != nil {
+			x.n, x.errno = 0, err.(syscall.Errno)
+		}
+		switch x.errno {
+		case syscall.EINTR:
 			continue
-		case x.err == syscall.EAGAIN:
+		case syscall.EAGAIN:
 			c.dropEmptyBuffer()
 			return false
-		case x.err == nil && x.n == 0:
-			x.err = io.EOF
 		}
 		return true
 	}
@@ -73,15 +75,18 @@ func (c *Conn) readRaw() (int, error) {
 	if err := x.rc.Read(x.readable); err != nil {
 		return 0, asRead(err)
 	}
-	if x.err != nil && x.err != io.EOF {
+	if x.errno != 0 {
 		network := "tcp"
 		if _, ok := c.nc.(*net.UnixConn); ok {
 			network = "unix"
 		}
 		return 0, &net.OpError{Op: "read", Net: network, Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(),
-			Err: os.NewSyscallError("read", x.err)}
+			Err: os.NewSyscallError("read", x.errno)}
 	}
-	return max(x.n, 0), x.err
+	if x.n == 0 {
+		return 0, io.EOF
+	}
+	return int(x.n), nil
 }
 
 func asRead(err error) error {
@@ -93,13 +98,12 @@ func asRead(err error) error {
 
 // onWritable writes what is pending as far as the socket takes it now.
 func (c *Conn) onWritable(fd uintptr) bool {
-	x := c.raw
 	for {
-		x.wn, x.werr = syscall.Write(int(fd), c.pending.b[:c.npending])
-		if x.werr == syscall.EINTR {
-			continue
+		n, err := syscall.Write(int(fd), c.pending.b[:c.npending])
+		if err != syscall.EINTR {
+			c.raw.written = int32(max(n, 0))
+			return true
 		}
-		return true
 	}
 }
 
@@ -107,8 +111,11 @@ func (c *Conn) onWritable(fd uintptr) bool {
 // reports no errors: the next write that waits will meet them.
 func (c *Conn) writeRaw() int {
 	x := c.raw
-	if err := x.rc.Write(x.writable); err != nil || x.werr != nil {
+	if x.writable == nil {
+		x.writable = c.onWritable
+	}
+	if x.rc.Write(x.writable) != nil {
 		return 0
 	}
-	return max(x.wn, 0)
+	return int(x.written)
 }

@@ -347,7 +347,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	}
 	err := c.writeErr
 	if err == nil {
-		plain := deadline.IsZero() && c.wbound.ctx == nil && c.wbound.unset()
+		plain := deadline.IsZero() && c.wbound.watch == nil && c.wbound.unset()
 		if !plain {
 			c.wbound.begin(nil, deadline, c.nc, writing)
 		}
