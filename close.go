@@ -221,7 +221,7 @@ func (c *Conn) linger() {
 	if !ok || s.CloseWrite() != nil {
 		return
 	}
-	c.rbound.begin(nil, time.Now().Add(closeWait), c.nc, reading)
+	c.rbound.begin(never, time.Now().Add(closeWait), c.nc, reading)
 	b := getBuffer(defaultBufferSize)
 	defer b.free()
 	for total := 0; total < 16<<20; {

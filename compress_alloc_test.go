@@ -39,6 +39,8 @@ func TestCompressAllocs(t *testing.T) {
 				for {
 					if _, err := z.Read(p); err == io.EOF {
 						break
+					} else if err != nil {
+						t.Fatal(err)
 					}
 				}
 				z.end()

@@ -43,6 +43,8 @@ func BenchmarkInflate(b *testing.B) {
 					for {
 						if _, err := z.Read(p); err == io.EOF {
 							break
+						} else if err != nil {
+							b.Fatal(err)
 						}
 					}
 					z.end()

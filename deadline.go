@@ -19,7 +19,7 @@ type bound struct {
 	mu       sync.Mutex
 	override bool      // another deadline is in force: an interruption or a control frame's
 	deadline time.Time // asked for by the application
-	watch    *watch    // the context in force; nil: none. Written with mu and the half's right, read with either
+	watch    *watch    // the context in force, if any. Written with mu and the half's right, read with either
 }
 
 // A watch interrupts one half when its context ends, unless it was replaced.
@@ -69,12 +69,12 @@ func (b *bound) unset() bool {
 	return b.deadline.IsZero() && !b.override
 }
 
-// use lets ctx, unless it is nil, end the waits from now on; the right of the
+// use lets ctx, unless it is never, end the waits from now on; the right of the
 // half is held. The same context again costs a comparison.
 func (b *bound) use(ctx context.Context, nc net.Conn, h half) error {
 	if ctx == nil {
 		if b.watch != nil {
-			b.change(nil, nc, h)
+			b.change(never, nc, h)
 		}
 		return nil
 	}
@@ -123,7 +123,7 @@ func (b *bound) interrupt(w *watch, nc net.Conn, h half) {
 // begin puts t and ctx in the place of the application's deadline and context
 // until end. The right of the half is held.
 func (b *bound) begin(ctx context.Context, t time.Time, nc net.Conn, h half) {
-	b.change(nil, nc, h)
+	b.change(never, nc, h)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.override = true
@@ -131,7 +131,7 @@ func (b *bound) begin(ctx context.Context, t time.Time, nc net.Conn, h half) {
 	b.watchLocked(ctx, nc, h)
 }
 
-func (b *bound) end(nc net.Conn, h half) { b.change(nil, nc, h) }
+func (b *bound) end(nc net.Conn, h half) { b.change(never, nc, h) }
 
 // release stops watching a context, so that it no longer refers to the
 // connection, which is closed.
@@ -151,10 +151,13 @@ func (b *bound) waitError(err error) error {
 	return err
 }
 
-// effective returns the context to watch for: none for one that cannot end.
+// never is no context: that of a call which only a deadline ends.
+var never context.Context
+
+// effective returns ctx, or never if ctx cannot end.
 func effective(ctx context.Context) context.Context {
 	if ctx == nil || ctx.Done() == nil {
-		return nil
+		return never
 	}
 	return ctx
 }

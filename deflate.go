@@ -62,7 +62,7 @@ func (d *deflater) setLevel(level int) { d.level = level }
 
 // chunked reports whether messages are compressed in chunks of 2^bits bytes. RFC 7692 §7.1.2: a peer may ask for a
 // smaller window than the 32 KiB that compress/flate always uses. A writer that is reset after every 2^bits bytes
-// finds no match farther back than that. The price is 60 bytes or so per chunk, a third of the text at 256 bytes.
+// finds no match farther back than that. The price is some 60 bytes per chunk: of JSON, a quarter with 256 byte chunks.
 func (d *deflater) chunked() bool { return d.bits < maxWindowBits }
 
 // keepsWindow reports whether messages refer to earlier ones. Two levels never look for matches.

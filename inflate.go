@@ -208,7 +208,7 @@ func (s *deflatePayload) Read(p []byte) (int, error) {
 		n := copy(p, s.buf[s.pos:s.end])
 		s.pos += n
 		return n, nil
-	case err == io.EOF && lengths && !s.whole:
+	case err == io.EOF && lengths:
 		s.whole = true
 		return copy(p, syncTail), nil
 	default:

@@ -18,8 +18,8 @@ import (
 // row: they cost work and never fill a message (RFC 6455 §10.4).
 const maxEmptyFragments = 1000
 
-// lockRead takes the reading half for a call that ends when ctx does. A nil
-// ctx never ends.
+// lockRead takes the reading half for a call that ends when ctx does. The
+// context may be never.
 func (c *Conn) lockRead(ctx context.Context) error {
 	if !c.rd.tryLock() {
 		if err := c.rd.wait(ctx, c.rbound.get()); err != nil {

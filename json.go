@@ -15,7 +15,7 @@ func (c *Conn) WriteJSON(v any) error {
 		return err
 	}
 	b.b = w.b
-	return c.writeMessage(nil, TextMessage, w.b)
+	return c.writeMessage(never, TextMessage, w.b)
 }
 
 type appender struct{ b []byte }

@@ -100,7 +100,7 @@ func (c *Conn) inputWaits() bool {
 	if c.readErr != nil {
 		return false
 	}
-	c.rbound.begin(nil, time.Now().Add(time.Millisecond), c.nc, reading)
+	c.rbound.begin(never, time.Now().Add(time.Millisecond), c.nc, reading)
 	defer c.rbound.end(c.nc, reading)
 	c.dropEmptyBuffer()
 	b := getBuffer(int(c.readSize))

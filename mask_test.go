@@ -39,7 +39,7 @@ func checkMask(t *testing.T, payload []byte, key [4]byte, pos, offset int) {
 	}
 }
 
-func randomBytes(n int) []byte {
+func randomPayload(n int) []byte {
 	p := make([]byte, n)
 	for i := range p {
 		p[i] = byte(rand.Uint32())
@@ -59,7 +59,7 @@ func TestMaskDefinition(t *testing.T) {
 	}
 	key := [4]byte{0x37, 0xFA, 0x21, 0x3D}
 	for _, n := range lengths {
-		payload := randomBytes(n)
+		payload := randomPayload(n)
 		for pos := range 4 {
 			for offset := range 9 {
 				checkMask(t, payload, key, pos, offset)
@@ -80,7 +80,7 @@ func TestMaskRFCExample(t *testing.T) {
 // A payload masked in pieces is the payload masked at once.
 func TestMaskPieces(t *testing.T) {
 	key := [4]byte{1, 2, 3, 4}
-	payload := randomBytes(3 * longMask)
+	payload := randomPayload(3 * longMask)
 	want := make([]byte, len(payload))
 	mask(want, payload, key, 0)
 	for range 200 {
@@ -107,8 +107,8 @@ func TestMaskAllocatesNothing(t *testing.T) {
 
 func FuzzMask(f *testing.F) {
 	f.Add([]byte("Hello"), uint32(0x3D21FA37), byte(0), byte(0))
-	f.Add(randomBytes(100), uint32(1), byte(3), byte(1))
-	f.Add(randomBytes(longMask+5), uint32(1<<31), byte(2), byte(7))
+	f.Add(randomPayload(100), uint32(1), byte(3), byte(1))
+	f.Add(randomPayload(longMask+5), uint32(1<<31), byte(2), byte(7))
 	f.Fuzz(func(t *testing.T, payload []byte, k uint32, pos, offset byte) {
 		var key [4]byte
 		binary.LittleEndian.PutUint32(key[:], k)

@@ -39,8 +39,8 @@ const (
 	choreFlush             // frames are held and the reader waits
 )
 
-// lockWire takes the wire for a call that ends when ctx does. A nil ctx never
-// ends.
+// lockWire takes the wire for a call that ends when ctx does. The context may
+// be never.
 func (c *Conn) lockWire(ctx context.Context) error {
 	if !c.wire.tryLock() {
 		if err := c.wire.wait(ctx, c.wbound.get()); err != nil {
@@ -109,16 +109,20 @@ func (c *Conn) frameLocked(first byte, payload []byte) error {
 
 // appendFrameLocked adds a frame to pending, which has the room.
 func (c *Conn) appendFrameLocked(first byte, payload []byte) {
-	b := c.pending.b[:c.npending]
-	if c.in.server {
-		b = appendHeader(b, first, len(payload), false, [4]byte{})
-		c.npending = int32(len(b) + copy(c.pending.b[len(b):], payload))
-		return
+	var key [4]byte
+	masked := !c.in.server
+	if masked {
+		key = newMaskKey()
 	}
-	key := newMaskKey()
-	b = appendHeader(b, first, len(payload), true, key)
-	c.npending = int32(len(b) + len(payload))
-	mask(c.pending.b[len(b):c.npending], payload, key, 0)
+	b := appendHeader(c.pending.b[:c.npending], first, len(payload), masked, key)
+	n := len(b)
+	b = b[:n+len(payload)]
+	if masked {
+		mask(b[n:], payload, key, 0)
+	} else {
+		copy(b[n:], payload)
+	}
+	c.npending = int32(len(b))
 }
 
 // largeFrameLocked sends a server's frame without copying its payload where
@@ -333,13 +337,13 @@ func (c *Conn) flushLate() {
 		// The frames were accepted in time; a deadline that passed since
 		// does not apply to them, nor does a context.
 		if d := c.wbound.get(); d.IsZero() {
-			c.wbound.use(nil, c.nc, writing)
+			c.wbound.use(never, c.nc, writing)
 			c.flushLocked()
 		} else {
 			if soon := time.Now().Add(closeWait); d.Before(soon) {
 				d = soon
 			}
-			c.wbound.begin(nil, d, c.nc, writing)
+			c.wbound.begin(never, d, c.nc, writing)
 			c.flushLocked()
 			c.wbound.end(c.nc, writing)
 		}
@@ -361,10 +365,10 @@ func (c *Conn) flushUnwaiting() {
 // flushBeforeClose sends held frames for Close, within closeWait.
 func (c *Conn) flushBeforeClose() {
 	deadline := time.Now().Add(closeWait)
-	if c.wire.lock(nil, deadline) != nil {
+	if c.wire.lock(never, deadline) != nil {
 		return
 	}
-	c.wbound.begin(nil, deadline, c.nc, writing)
+	c.wbound.begin(never, deadline, c.nc, writing)
 	c.flushLocked()
 	c.unlockWire()
 }
@@ -372,7 +376,7 @@ func (c *Conn) flushBeforeClose() {
 // Flush sends at once what earlier writes left to be sent together with later
 // ones. It is needed only where even WriteDelay is too long a wait.
 func (c *Conn) Flush() error {
-	err := c.lockWire(nil)
+	err := c.lockWire(never)
 	if err == nil {
 		err = c.flushLocked()
 		c.unlockWire()

@@ -61,9 +61,9 @@ func (m *PreparedMessage) deflate(key deflateKey) preparedDeflate {
 // WritePreparedMessage sends a prepared message. It is WriteMessage otherwise.
 func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
 	if isControl(pm.messageType) {
-		return c.writeControl(nil, pm.messageType, pm.data)
+		return c.writeControl(never, pm.messageType, pm.data)
 	}
-	if err := c.lockMessage(nil); err != nil {
+	if err := c.lockMessage(never); err != nil {
 		return err
 	}
 	first, payload, frame := finBit|byte(pm.messageType), pm.data, pm.frame
@@ -76,8 +76,8 @@ func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
 	}
 	var err error
 	if !c.in.server {
-		err = c.writeFrame(nil, first, payload)
-	} else if err = c.lockWire(nil); err == nil {
+		err = c.writeFrame(never, first, payload)
+	} else if err = c.lockWire(never); err == nil {
 		err = c.writeLocked(frame)
 		c.unlockWire()
 	}

@@ -47,7 +47,7 @@ func (c *Conn) next() (int, error) {
 // that passed between messages. If an error comes inside a message, what was
 // read of it is returned as well.
 func (c *Conn) ReadMessage() (messageType int, p []byte, err error) {
-	return c.readMessage(nil)
+	return c.readMessage(never)
 }
 
 // ReadMessageContext is ReadMessage that also ends when ctx does, with an
@@ -136,7 +136,7 @@ func (c *Conn) nextSize(n int) int {
 //
 // Errors are those of ReadMessage.
 func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
-	return c.nextReader(nil)
+	return c.nextReader(never)
 }
 
 // NextReaderContext is NextReader that also ends when ctx does, and so do the

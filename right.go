@@ -34,7 +34,7 @@ type waiter struct {
 func (r *right) tryLock() bool { return r.state.CompareAndSwap(rightFree, rightHeld) }
 
 // lock takes the right. It fails, with nothing taken, when ctx ends or the
-// deadline passes first; a nil ctx and a zero deadline never do.
+// deadline passes first; never and a zero deadline do not.
 func (r *right) lock(ctx context.Context, deadline time.Time) error {
 	if r.tryLock() {
 		return nil

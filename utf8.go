@@ -27,7 +27,7 @@ func (v *validator) write(p []byte) bool {
 		p = p[1:]
 	}
 	p = skipASCII(p)
-	if len(p) < short && utf8.Valid(p) { // most messages: no need to look at the end
+	if len(p) < shortText && utf8.Valid(p) { // most messages: no need to look at the end
 		return true
 	}
 	n := len(p) - cutLength(p)
@@ -97,68 +97,70 @@ func cutLength(p []byte) int {
 }
 
 const (
-	blockSize = 64
-	short     = 32 // bytes that utf8.Valid judges faster than a padded block does
-	highBits  = 0x8080808080808080
+	utf8Block = 64
+	shortText = 32 // bytes that utf8.Valid judges faster than a padded block does
+	notASCII  = 0x8080808080808080
 )
 
-func isASCII(b *[blockSize]byte) bool {
+// isASCII reports whether a block has no byte above 7F.
+func isASCII(b *[utf8Block]byte) bool {
 	le := binary.LittleEndian
 	return (le.Uint64(b[0:])|le.Uint64(b[8:])|le.Uint64(b[16:])|le.Uint64(b[24:])|
-		le.Uint64(b[32:])|le.Uint64(b[40:])|le.Uint64(b[48:])|le.Uint64(b[56:]))&highBits == 0
+		le.Uint64(b[32:])|le.Uint64(b[40:])|le.Uint64(b[48:])|le.Uint64(b[56:]))&notASCII == 0
 }
 
 // skipASCII returns p without the words of ASCII it begins with.
 func skipASCII(p []byte) []byte {
 	whole := p
-	for len(p) >= blockSize && isASCII((*[blockSize]byte)(p)) {
-		p = p[blockSize:]
+	for len(p) >= utf8Block && isASCII((*[utf8Block]byte)(p)) {
+		p = p[utf8Block:]
 	}
-	for len(p) >= 8 && binary.LittleEndian.Uint64(p)&highBits == 0 {
+	for len(p) >= 8 && binary.LittleEndian.Uint64(p)&notASCII == 0 {
 		p = p[8:]
 	}
 	// The last word may overlap the one before it.
-	if len(p) < 8 && len(whole) >= 8 && binary.LittleEndian.Uint64(whole[len(whole)-8:])&highBits == 0 {
+	if len(p) < 8 && len(whole) >= 8 && binary.LittleEndian.Uint64(whole[len(whole)-8:])&notASCII == 0 {
 		return nil
 	}
 	return p
 }
 
-// validBlocks is utf8.Valid, faster on all but short text.  The eight words of a block are transposed so that bit
-// 8i+j of word bk is bit k of byte 8j+i.  Then one logical operation asks a question of all bytes.
+// validBlocks is utf8.Valid, faster on all but short text.  The eight words of a block are
+// transposed so that bit 8i+j of word bk is bit k of byte 8j+i.  Then one logical operation asks a
+// question of all 64 bytes, and what a sequence asks of its later bytes moves on by toNextByte.
 func validBlocks(p []byte) bool {
 	const m4, m2, m1 = 0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555
 	var owed1, owed2, owed3, floor, ceiling uint64 // what the block before asks of this one's first byte
-	var last [blockSize]byte
+	var last [utf8Block]byte
 	le := binary.LittleEndian
 	for len(p) > 0 {
 		b := &last // NUL is ASCII: the padding is harmless, and shows a cut sequence
-		if len(p) >= blockSize {
-			b = (*[blockSize]byte)(p)
-			p = p[blockSize:]
+		if len(p) >= utf8Block {
+			b = (*[utf8Block]byte)(p)
+			p = p[utf8Block:]
 			if owed1 == 0 && isASCII(b) {
 				continue
 			}
 		} else {
 			if owed1 == 0 {
-				if p = skipASCII(p); len(p) < short {
+				if p = skipASCII(p); len(p) < shortText {
 					return utf8.Valid(p)
 				}
 			}
 			p = p[copy(last[:], p):]
 		}
-		b0, b4 := exchange(le.Uint64(b[0:]), le.Uint64(b[32:]), 4, m4)
-		b2, b6 := exchange(le.Uint64(b[16:]), le.Uint64(b[48:]), 4, m4)
-		b0, b2 = exchange(b0, b2, 2, m2)
-		b4, b6 = exchange(b4, b6, 2, m2)
-		b1, b5 := exchange(le.Uint64(b[8:]), le.Uint64(b[40:]), 4, m4)
-		b3, b7 := exchange(le.Uint64(b[24:]), le.Uint64(b[56:]), 4, m4)
-		b1, b3 = exchange(b1, b3, 2, m2)
-		b5, b7 = exchange(b5, b7, 2, m2)
-		b6, b7 = exchange(b6, b7, 1, m1)
-		b4, b5 = exchange(b4, b5, 1, m1)
-		b2, b3 = exchange(b2, b3, 1, m1)
-		b0, b1 = exchange(b0, b1, 1, m1)
+		b0, b4 := exchangeBits(le.Uint64(b[0:]), le.Uint64(b[32:]), 4, m4)
+		b2, b6 := exchangeBits(le.Uint64(b[16:]), le.Uint64(b[48:]), 4, m4)
+		b0, b2 = exchangeBits(b0, b2, 2, m2)
+		b4, b6 = exchangeBits(b4, b6, 2, m2)
+		b1, b5 := exchangeBits(le.Uint64(b[8:]), le.Uint64(b[40:]), 4, m4)
+		b3, b7 := exchangeBits(le.Uint64(b[24:]), le.Uint64(b[56:]), 4, m4)
+		b1, b3 = exchangeBits(b1, b3, 2, m2)
+		b5, b7 = exchangeBits(b5, b7, 2, m2)
+		b6, b7 = exchangeBits(b6, b7, 1, m1)
+		b4, b5 = exchangeBits(b4, b5, 1, m1)
+		b2, b3 = exchangeBits(b2, b3, 1, m1)
+		b0, b1 = exchangeBits(b0, b1, 1, m1)
 
 		lead2 := b7 & b6                                   // leads of two bytes or more,
 		lead3 := lead2 & b5                                // of three or more,
@@ -166,16 +168,16 @@ func validBlocks(p []byte) bool {
 		some := b3 | b2 | b1                               // E0, F0 and C0, C1 have none of these bits
 		bad := lead2&^(b5|b4|some) | lead4&(b3|b2&(b1|b0)) // C0, C1, F5 to FF
 
-		after4 := follow(lead4, owed3)              // second bytes of four
-		after3 := follow(lead3|after4, owed2)       // of three, third of four
-		bad |= follow(lead2|after3, owed1) ^ b7&^b6 // those owed are those there
+		after4 := toNextByte(lead4, owed3)              // second bytes of four
+		after3 := toNextByte(lead3|after4, owed2)       // of three, third of four
+		bad |= toNextByte(lead2|after3, owed1) ^ b7&^b6 // those owed are those there
 
 		// After E0 and F0 (low) the second byte's upper bits must be set, or the form is overlong;
 		// after ED and F4 (high) they must not, or it is a surrogate or above U+10FFFF.
 		low := lead3 &^ (some | b0)
 		high := lead3 & b2 &^ b1 & (b4 ^ b0) & (b4 | b3)
 		upper := b5 | after4&b4
-		bad |= follow(low, floor)&^upper | follow(high, ceiling)&upper
+		bad |= toNextByte(low, floor)&^upper | toNextByte(high, ceiling)&upper
 		if bad != 0 {
 			return false
 		}
@@ -185,13 +187,13 @@ func validBlocks(p []byte) bool {
 	return owed1 == 0
 }
 
-// exchange swaps the bits of a under m<<n with the bits of b under m: one step of a transposition.
-func exchange(a, b uint64, n uint, m uint64) (uint64, uint64) {
+// exchangeBits swaps the bits of a under m<<n with the bits of b under m: one step of a transposition.
+func exchangeBits(a, b uint64, n uint, m uint64) (uint64, uint64) {
 	t := (a>>n ^ b) & m
 	return a ^ t<<n, b ^ t
 }
 
-// follow moves every byte's bit to the byte after it; carry becomes the bit of the first byte.
-func follow(x, carry uint64) uint64 {
+// toNextByte moves every byte's bit to the byte after it; carry becomes the bit of the first byte.
+func toNextByte(x, carry uint64) uint64 {
 	return x<<8 | x>>55&0xFE | carry
 }

@@ -168,13 +168,13 @@ func TestValidatorEveryTriple(t *testing.T) {
 	}
 }
 
-// around returns text of 64+40 bytes with a hole of size bytes at offset: two blocks, one of them
+// textAround returns text of 64+40 bytes with a hole of size bytes at offset: two blocks, one of them
 // padded.  The text is of characters of len(char) bytes, with ASCII where they do not fit.
-func around(char string, offset, size int) []byte {
+func textAround(char string, offset, size int) []byte {
 	fill := func(n int) string {
 		return strings.Repeat(char, n/len(char)) + strings.Repeat(".", n%len(char))
 	}
-	return []byte(fill(offset) + strings.Repeat("\x00", size) + fill(blockSize+40-offset-size))
+	return []byte(fill(offset) + strings.Repeat("\x00", size) + fill(utf8Block+40-offset-size))
 }
 
 func checkBlocks(t *testing.T, p []byte) {
@@ -186,8 +186,8 @@ func checkBlocks(t *testing.T, p []byte) {
 // Every two bytes that do not begin with ASCII, at every place of a block and across its end.  The
 // characters around are whole, so the text is valid if the two bytes are.
 func TestValidBlocksEveryPair(t *testing.T) {
-	for offset := range blockSize + 2 {
-		p := around([]string{".", "日", "é", "😀"}[offset/4%4], offset, 2)
+	for offset := range utf8Block + 2 {
+		p := textAround([]string{".", "日", "é", "😀"}[offset/4%4], offset, 2)
 		hole := p[offset : offset+2]
 		for first := 0x80; first <= 0xFF; first++ {
 			// A second byte's low bits say nothing, unless it is a lead: then they take turns.
@@ -204,9 +204,9 @@ func TestValidBlocksEveryPair(t *testing.T) {
 // Every lead with every second byte, then bytes of every kind, at places that take turns.
 func TestValidBlocksLongSequences(t *testing.T) {
 	chars := [...]string{".", "é", "日", "😀", "."}
-	var texts [len(chars) * (blockSize + 2)][]byte
+	var texts [len(chars) * (utf8Block + 2)][]byte
 	for i := range texts {
-		texts[i] = around(chars[i%len(chars)], i%(blockSize+2), 4)
+		texts[i] = textAround(chars[i%len(chars)], i%(utf8Block+2), 4)
 	}
 	turn := 0
 	for n := 0xC000; n <= 0xFFFF; n++ {
@@ -214,10 +214,10 @@ func TestValidBlocksLongSequences(t *testing.T) {
 			for _, fourth := range []byte{'.', 0x80, 0xBF, 0xC2} {
 				i := turn % len(texts)
 				turn += 7
-				hole := texts[i][i%(blockSize+2):][:4]
+				hole := texts[i][i%(utf8Block+2):][:4]
 				copy(hole, []byte{byte(n >> 8), byte(n), third, fourth})
 				if got, want := validBlocks(texts[i]), utf8.Valid(hole); got != want {
-					t.Fatalf("% x at %d: %v, want %v", hole, i%(blockSize+2), got, want)
+					t.Fatalf("% x at %d: %v, want %v", hole, i%(utf8Block+2), got, want)
 				}
 			}
 		}
@@ -228,8 +228,8 @@ func TestValidBlocksLongSequences(t *testing.T) {
 func TestValidBlocksCutByBlock(t *testing.T) {
 	for _, char := range []string{"é", "日", "😀"} {
 		for n := 1; n < len(char); n++ {
-			first, rest := strings.Repeat(".", blockSize-n)+char[:n], char[n:]
-			for _, dots := range []int{0, 1, 7, 8, 39, 40, blockSize, 2 * blockSize} {
+			first, rest := strings.Repeat(".", utf8Block-n)+char[:n], char[n:]
+			for _, dots := range []int{0, 1, 7, 8, 39, 40, utf8Block, 2 * utf8Block} {
 				more := strings.Repeat(".", dots)
 				checkBlocks(t, []byte(first+more))
 				checkBlocks(t, []byte(first+more+rest))

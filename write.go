@@ -32,7 +32,7 @@ type BufferPool interface {
 //
 // Control messages may be sent too, see WriteControl.
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
-	return c.writeMessage(nil, messageType, data)
+	return c.writeMessage(never, messageType, data)
 }
 
 // WriteMessageContext is WriteMessage that also ends when ctx does, with an
@@ -117,7 +117,7 @@ func (c *Conn) SetCompressionLevel(level int) error {
 // be used by two goroutines at a time. For control messages, which are never
 // fragmented, up to 125 bytes may be written.
 func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
-	return c.nextWriter(nil, messageType)
+	return c.nextWriter(never, messageType)
 }
 
 // NextWriterContext is NextWriter whose writer also ends when ctx does. See
@@ -342,14 +342,14 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	if !deadline.IsZero() && time.Until(deadline) < 0 {
 		return errWaitTimeout
 	}
-	if err := c.wire.lock(nil, deadline); err != nil {
+	if err := c.wire.lock(never, deadline); err != nil {
 		return err
 	}
 	err := c.writeErr
 	if err == nil {
 		plain := deadline.IsZero() && c.wbound.watch == nil && c.wbound.unset()
 		if !plain {
-			c.wbound.begin(nil, deadline, c.nc, writing)
+			c.wbound.begin(never, deadline, c.nc, writing)
 		}
 		err = c.controlLocked(messageType, data)
 		if !plain {

@@ -1,0 +1,120 @@
+package websocket
+
+import (
+	"crypto/tls"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// RFC 6455 §4.2.2 and §10.2.
+func TestOrigin(t *testing.T) {
+	app := []string{"https://app.example.com"}
+	subs := []string{"https://*.example.com"}
+	for _, tt := range []struct {
+		origins []string // the header's lines
+		host    string
+		tls     bool
+		allowed []string
+		ok      bool
+	}{
+		{nil, "example.com", false, nil, true},
+		{nil, "example.com", true, app, true},
+		// The same origin.
+		{[]string{"http://example.com"}, "example.com", false, nil, true},
+		{[]string{"https://example.com"}, "example.com", false, nil, true},
+		{[]string{"https://example.com"}, "example.com", true, nil, true},
+		{[]string{"http://example.com"}, "example.com", true, nil, false},
+		{[]string{"http://example.com:443"}, "example.com", true, nil, false},
+		{[]string{"wss://example.com"}, "example.com", true, nil, true},
+		{[]string{"HTTPS://EXAMPLE.com"}, "example.COM", true, nil, true},
+		{[]string{"http://example.com:80"}, "example.com", false, nil, true},
+		{[]string{"http://example.com"}, "example.com:80", false, nil, true},
+		{[]string{"https://example.com"}, "example.com:443", false, nil, true},
+		{[]string{"https://example.com:443"}, "example.com", true, nil, true},
+		{[]string{"http://example.com"}, "example.com:443", false, nil, false},
+		{[]string{"https://example.com"}, "example.com:80", false, nil, false},
+		{[]string{"http://example.com:8080"}, "example.com:8080", false, nil, true},
+		{[]string{"http://example.com:8080"}, "example.com", false, nil, false},
+		{[]string{"http://example.com"}, "example.com:8080", false, nil, false},
+		{[]string{"http://example.com:8081"}, "example.com:8080", false, nil, false},
+		{[]string{"http://127.0.0.1:8080"}, "127.0.0.1:8080", false, nil, true},
+		{[]string{"http://[::1]:8080"}, "[::1]:8080", false, nil, true},
+		{[]string{"http://[::1]"}, "[::1]", false, nil, true},
+		{[]string{"http://[::1]"}, "[::2]", false, nil, false},
+		{[]string{"http://example.com/"}, "example.com", false, nil, true},
+		{[]string{"ws://example.com:80/a?b"}, "example.com", false, nil, true},
+		// Another origin.
+		{[]string{"http://other.com"}, "example.com", false, nil, false},
+		{[]string{"http://example.com.evil.com"}, "example.com", false, nil, false},
+		{[]string{"http://sub.example.com"}, "example.com", false, nil, false},
+		{[]string{"http://xexample.com"}, "example.com", false, nil, false},
+		// Patterns.
+		{[]string{"https://app.example.com"}, "example.com", false, app, true},
+		{[]string{"https://app.example.com:443"}, "example.com", false, app, true},
+		{[]string{"HTTPS://APP.example.com"}, "example.com", true, app, true},
+		{[]string{"https://app.example.com"}, "example.com", false, []string{"HTTPS://App.Example.com:443/"}, true},
+		{[]string{"http://app.example.com"}, "example.com", false, app, false},
+		{[]string{"http://app.example.com:443"}, "example.com", false, app, false},
+		{[]string{"https://app.example.com:8443"}, "example.com", false, app, false},
+		{[]string{"https://app.example.com:8443"}, "example.com", false, []string{"https://app.example.com:8443"}, true},
+		{[]string{"https://app.example.com.evil.com"}, "example.com", false, app, false},
+		{[]string{"https://a.example.com"}, "other.com", false, subs, true},
+		{[]string{"https://a.b.example.com"}, "other.com", false, subs, true},
+		{[]string{"https://example.com"}, "other.com", false, subs, false},
+		{[]string{"https://.example.com"}, "other.com", false, subs, false},
+		{[]string{"https://another-example.com"}, "other.com", false, subs, false},
+		{[]string{"http://a.example.com"}, "other.com", false, subs, false},
+		{[]string{"https://a.example.com:1"}, "other.com", false, subs, false},
+		{[]string{"https://a.example.com:1"}, "other.com", false, []string{"https://*.example.com:1"}, true},
+		{[]string{"https://a.example.com"}, "other.com", false, []string{"x", "https://b.com", "https://*.example.com"}, true},
+		{[]string{"https://anything.at.all:1"}, "example.com", true, []string{"*"}, true},
+		{[]string{"https://a.com"}, "example.com", false, []string{"a.com", "//a.com", "https://*", "https://*.", "*.com", ""}, false},
+		// No origin to speak of, several, malformed.
+		{[]string{"null"}, "example.com", false, nil, false},
+		{[]string{"null"}, "null", false, nil, false},
+		{[]string{"null"}, "example.com", false, []string{"null"}, true},
+		{[]string{"null"}, "example.com", false, []string{"*"}, true},
+		{[]string{"http://example.com", "http://example.com"}, "example.com", false, []string{"*"}, false},
+		{[]string{""}, "example.com", false, []string{"*"}, false},
+		{[]string{"example.com"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http:///"}, "example.com", false, []string{"*"}, false},
+		{[]string{"://example.com"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://example.com http://example.com"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://evil.com@example.com"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://example.com:x"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://example.com:123456"}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://exa%6dple.com"}, "example.com", false, []string{"*"}, false},
+		{[]string{`http://example.com\.evil.com`}, "example.com", false, []string{"*"}, false},
+		{[]string{"http://[::1"}, "[::1]", false, []string{"*"}, false},
+		{[]string{"http://[::1]x"}, "[::1]", false, []string{"*"}, false},
+		{[]string{"http://[]"}, "[]", false, []string{"*"}, false},
+		{[]string{"http://a]"}, "a]", false, []string{"*"}, false},
+	} {
+		r := &http.Request{Host: tt.host, Header: http.Header{"Origin": tt.origins}}
+		if tt.origins == nil {
+			r.Header = http.Header{}
+		}
+		if tt.tls {
+			r.TLS = new(tls.ConnectionState)
+		}
+		no := checkOrigin(r, tt.allowed)
+		if want := map[bool]int{true: 0, false: 403}[tt.ok]; no.status != want {
+			t.Errorf("Origin %q at %q (TLS %v) with %q: %d %s", tt.origins, tt.host, tt.tls, tt.allowed, no.status, no.reason)
+		}
+	}
+}
+
+// The refusal prints the pattern that would have let the request pass.
+func TestOriginRemedy(t *testing.T) {
+	for _, value := range []string{"https://App.Example.com", "http://example.com:8080/x", "https://[::1]:1", "null", "app://local"} {
+		r := &http.Request{Host: "server", Header: http.Header{"Origin": {value}}}
+		no := checkOrigin(r, nil)
+		_, pattern, ok := strings.Cut(no.reason, "add \"")
+		pattern, _, _ = strings.Cut(pattern, "\"")
+		if !ok || checkOrigin(r, []string{pattern}).status != 0 {
+			t.Errorf("Origin %q: the remedy %q does not help: %s", value, pattern, no.reason)
+		}
+	}
+}

@@ -1,0 +1,421 @@
+package websocket
+
+// How a row of the wire table runs: over a connection that plays a script, in
+// three styles of reading, whole and byte by byte, as a server and as a client.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A wireRow is one rule of the protocol: what comes in, and all that follows.
+type wireRow struct {
+	name string
+	in   []wireFrame // ends with the byte that breaks the rule: no later one is needed to tell
+	want []wireMessage
+	back []wireFrame // the replies, but for the close frame that end implies
+	end  wireEnd
+
+	only     wireRole // the roles for which the row is meant
+	deflate  bool     // permessage-deflate was negotiated
+	takeover bool     // with context takeover
+	limit    int64    // for SetReadLimit; 0: the default, noLimit: SetReadLimit(0)
+}
+
+const noLimit = -1
+
+type wireRole int
+
+const (
+	bothRoles wireRole = iota
+	serverRole
+	clientRole
+)
+
+type wireMessage struct {
+	messageType int
+	data        string
+}
+
+func (m wireMessage) String() string {
+	return fmt.Sprintf("{%d %s}", m.messageType, shortened(m.data))
+}
+
+func shortened(s string) string {
+	if len(s) > 80 {
+		return fmt.Sprintf("%q... of %d bytes", s[:60], len(s))
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func texts(data ...string) []wireMessage    { return wireMessages(TextMessage, data) }
+func binaries(data ...string) []wireMessage { return wireMessages(BinaryMessage, data) }
+
+func wireMessages(messageType int, data []string) []wireMessage {
+	messages := make([]wireMessage, len(data))
+	for i := range data {
+		messages[i] = wireMessage{messageType, data[i]}
+	}
+	return messages
+}
+
+// A wireEnd is how the reading ends: with which error, and with which close
+// frame sent.
+type wireEnd struct {
+	err   error
+	reply []wireFrame
+}
+
+// The zero wireEnd: the stream ends without a close frame.
+var endEOF = wireEnd{err: &CloseError{Code: 1006, Text: "unexpected EOF"}}
+
+// endClose: the peer closes, and gets its code back.
+func endClose(code int, reason string) wireEnd {
+	return wireEnd{&CloseError{Code: code, Text: reason}, []wireFrame{closeFrame(code, "")}}
+}
+
+// endNoStatus: the peer closes without a code.
+var endNoStatus = wireEnd{&CloseError{Code: 1005}, []wireFrame{frame(0x88, "")}}
+
+// endFail: the peer broke a rule, and is told which.
+func endFail(code int, text string) wireEnd {
+	return wireEnd{&ProtocolError{Code: code, Text: text}, []wireFrame{closeFrame(code, text)}}
+}
+
+// endLimit: the message is too big.
+func endLimit(limit int64) wireEnd {
+	return wireEnd{ErrReadLimit, []wireFrame{closeFrame(1009, fmt.Sprintf("message longer than the limit of %d bytes", limit))}}
+}
+
+// A scriptConn is a net.Conn whose peer has already sent everything and reads
+// everything. size says how much the next Read returns; nil: as much as it can.
+type scriptConn struct {
+	script []byte
+	size   func() int
+
+	mu      sync.Mutex
+	written []byte
+	closed  bool
+}
+
+type scriptAddr struct{}
+
+func (scriptAddr) Network() string { return "script" }
+func (scriptAddr) String() string  { return "script" }
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return 0, net.ErrClosed
+	case len(c.script) == 0:
+		return 0, io.EOF
+	}
+	if c.size != nil {
+		p = p[:min(len(p), c.size())]
+	}
+	n := copy(p, c.script)
+	c.script = c.script[n:]
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, net.ErrClosed
+	}
+	c.written = append(c.written, p...)
+	return len(p), nil
+}
+
+func (c *scriptConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return nil
+}
+
+// sent is what was written so far.
+func (c *scriptConn) sent() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.written)
+}
+
+func (c *scriptConn) LocalAddr() net.Addr              { return scriptAddr{} }
+func (c *scriptConn) RemoteAddr() net.Addr             { return scriptAddr{} }
+func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
+func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
+
+func oneByte() int { return 1 }
+
+// A wireStyle reads messages until an error.
+type wireStyle struct {
+	name string
+	read func(c *Conn) ([]wireMessage, error)
+}
+
+var wireStyles = []wireStyle{
+	{"ReadMessage", readByMessage},
+	{"NextReader", readByReader},
+	{"Messages", readByRange},
+}
+
+func readByMessage(c *Conn) (messages []wireMessage, err error) {
+	for {
+		messageType, p, err := c.ReadMessage()
+		if err != nil {
+			return messages, err
+		}
+		messages = append(messages, wireMessage{messageType, string(p)})
+	}
+}
+
+// readByReader reads in pieces of 1, 2, 4 ... 1024, 1, 2 ... bytes.
+func readByReader(c *Conn) (messages []wireMessage, err error) {
+	var data []byte
+	var b [1024]byte
+	for {
+		messageType, r, err := c.NextReader()
+		if err != nil {
+			return messages, err
+		}
+		data = data[:0]
+		for i := 0; ; i++ {
+			n, err := r.Read(b[:1<<(i%11)])
+			data = append(data, b[:n]...)
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				if _, again := r.Read(b[:]); again != err {
+					return messages, fmt.Errorf("the reader's second error is %v, the first was %v", again, err)
+				}
+				return messages, err
+			}
+		}
+		if n, err := r.Read(b[:]); n != 0 || err != io.EOF {
+			return messages, fmt.Errorf("behind the end the reader returned %d, %v", n, err)
+		}
+		messages = append(messages, wireMessage{messageType, string(data)})
+	}
+}
+
+func readByRange(c *Conn) (messages []wireMessage, err error) {
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			return messages, err
+		}
+		messages = append(messages, wireMessage{m.Type, string(m.Data)})
+	}
+	// It ends without an error only after a normal close.
+	_, _, err = c.ReadMessage()
+	if !IsCloseError(err, CloseNormalClosure, CloseGoingAway) {
+		err = fmt.Errorf("Messages ended without an error before %v", err)
+	}
+	return messages, err
+}
+
+// wireConfig is the configuration of a connection of the tests.
+func wireConfig(server, deflate, takeover bool) connConfig {
+	cfg := connConfig{isServer: server}
+	if deflate {
+		cfg.deflate = deflateParams{
+			enabled:                 true,
+			serverNoContextTakeover: !takeover,
+			clientNoContextTakeover: !takeover,
+			serverMaxWindowBits:     15,
+			clientMaxWindowBits:     15,
+		}
+	}
+	return cfg
+}
+
+// A wireResult is what became of a script.
+type wireResult struct {
+	messages []wireMessage
+	err      error
+	again    error       // of the read after the one that returned err
+	writeErr error       // of a write behind that
+	sent     []wireFrame // all that was written
+}
+
+// runWire plays a script to its end.
+func runWire(nc *scriptConn, cfg connConfig, limit int64, style wireStyle) (wireResult, error) {
+	c := newConn(nc, cfg)
+	switch {
+	case limit > 0:
+		c.SetReadLimit(limit)
+	case limit == noLimit:
+		c.SetReadLimit(0)
+	}
+	var res wireResult
+	res.messages, res.err = style.read(c)
+	_, _, res.again = c.ReadMessage()
+	c.Flush()
+	before := nc.sent()
+	res.writeErr = c.WriteMessage(TextMessage, []byte("late"))
+	if res.writeErr != nil {
+		if err := lateWrites(c); err != nil {
+			return res, err
+		}
+		if after := nc.sent(); !bytes.Equal(before, after) {
+			return res, fmt.Errorf("a refused write wrote % x", after[len(before):])
+		}
+	}
+	c.Close()
+	var err error
+	res.sent, err = parseWire(before, !cfg.isServer)
+	return res, err
+}
+
+// lateWrites returns an error unless every way to write is closed.
+func lateWrites(c *Conn) error {
+	for name, err := range map[string]error{
+		"WriteControl(ping)":  c.WriteControl(PingMessage, nil, time.Time{}),
+		"WriteControl(close)": c.WriteControl(CloseMessage, nil, time.Time{}),
+		"WriteMessage(close)": c.WriteMessage(CloseMessage, nil),
+		"WriteJSON":           c.WriteJSON(1),
+	} {
+		if err != ErrCloseSent {
+			return fmt.Errorf("%s returned %v, want ErrCloseSent", name, err)
+		}
+	}
+	if _, err := c.NextWriter(TextMessage); err != ErrCloseSent {
+		return fmt.Errorf("NextWriter returned %v, want ErrCloseSent", err)
+	}
+	return nil
+}
+
+// check returns an error unless the result is one that any input may have: the
+// error lasts, and at most one close frame is the last one sent and says what
+// the error says.
+func (r *wireResult) check() error {
+	if r.err == nil || r.again != r.err {
+		return fmt.Errorf("second read: %v (%T), first: %v (%T)", r.again, r.again, r.err, r.err)
+	}
+	for i, f := range r.sent {
+		if f.first == 0x88 && i < len(r.sent)-1 {
+			return fmt.Errorf("frames behind the close frame: %q", payloads(r.sent[i+1:]))
+		}
+		if f.first != 0x88 && f.first != 0x8a {
+			return fmt.Errorf("reply with first byte %02x", f.first)
+		}
+		if len(f.payload) > 125 {
+			return fmt.Errorf("control frame of %d bytes", len(f.payload))
+		}
+	}
+	var want []wireFrame
+	var pe *ProtocolError
+	var ce *CloseError
+	switch {
+	case errors.As(r.err, &pe):
+		want = endFail(pe.Code, pe.Text).reply
+	case r.err == ErrReadLimit:
+		// Its reason has the limit, which the error has not.
+		want = []wireFrame{closeFrame(1009, "")}
+	case errors.As(r.err, &ce) && ce.Code == 1005:
+		want = endNoStatus.reply
+	case errors.As(r.err, &ce) && ce.Code != 1006:
+		want = endClose(ce.Code, "").reply
+	case ce == nil:
+		return fmt.Errorf("unexpected error %v", r.err)
+	}
+	if errors.Is(r.err, io.ErrUnexpectedEOF) != (want == nil) {
+		return fmt.Errorf("errors.Is(%v, io.ErrUnexpectedEOF) is %v", r.err, want != nil)
+	}
+	var got []wireFrame
+	if n := len(r.sent); n > 0 && r.sent[n-1].first == 0x88 {
+		got = r.sent[n-1:]
+	}
+	if len(got) != len(want) || len(got) > 0 && !strings.HasPrefix(got[0].payload, want[0].payload) {
+		return fmt.Errorf("close frame %q for the error %v", payloads(got), r.err)
+	}
+	if want != nil && r.writeErr != ErrCloseSent {
+		return fmt.Errorf("write behind the close frame: %v, want ErrCloseSent", r.writeErr)
+	}
+	return nil
+}
+
+// sameFrames compares frames as sent.
+func sameFrames(a, b []wireFrame) bool {
+	return slices.EqualFunc(a, b, func(a, b wireFrame) bool { return a.first == b.first && a.payload == b.payload })
+}
+
+// run runs the row in one way and returns what is wrong.
+func (row *wireRow) run(server bool, size func() int, style wireStyle) error {
+	nc := &scriptConn{script: wireBytes(row.in, server), size: size}
+	res, err := runWire(nc, wireConfig(server, row.deflate, row.takeover), row.limit, style)
+	if err == nil {
+		err = res.check()
+	}
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(res.messages, row.want) {
+		return fmt.Errorf("messages %v, want %v", res.messages, row.want)
+	}
+	end := row.end
+	if end.err == nil {
+		end = endEOF
+	}
+	if got, want := fmt.Sprintf("%T %+v", res.err, res.err), fmt.Sprintf("%T %+v", end.err, end.err); got != want {
+		return fmt.Errorf("error %s, want %s", got, want)
+	}
+	if end.err == ErrReadLimit && res.err != ErrReadLimit {
+		return errors.New("the error is not ErrReadLimit itself")
+	}
+	if want := slices.Concat(row.back, end.reply); !sameFrames(res.sent, want) {
+		return fmt.Errorf("sent %q, want %q", payloads(res.sent), payloads(want))
+	}
+	return nil
+}
+
+// payloads is a short form of frames.
+func payloads(frames []wireFrame) []string {
+	var s []string
+	for _, f := range frames {
+		s = append(s, fmt.Sprintf("%02x %s", f.first, f.payload))
+	}
+	return s
+}
+
+func (row *wireRow) roles() []bool {
+	switch row.only {
+	case serverRole:
+		return []bool{true}
+	case clientRole:
+		return []bool{false}
+	}
+	return []bool{true, false}
+}
+
+// runAll runs the row in all ways. Within a bubble no timer runs while the
+// script does, so what is sent does not depend on the scheduler.
+func (row *wireRow) runAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, server := range row.roles() {
+			for _, style := range wireStyles {
+				if err := row.run(server, nil, style); err != nil {
+					t.Fatalf("server %v, %s, whole: %v", server, style.name, err)
+				}
+				if err := row.run(server, oneByte, style); err != nil {
+					t.Fatalf("server %v, %s, byte by byte: %v", server, style.name, err)
+				}
+			}
+		}
+	})
+}
