@@ -57,9 +57,9 @@ func isControl(opcode int) bool { return opcode >= CloseMessage && opcode <= Pon
 func isData(opcode int) bool { return opcode == TextMessage || opcode == BinaryMessage }
 
 // parseHeader reads the header at the start of b. The result n is the
-// header's size, or zero while b holds only a part of it; then everything but
-// the key is already right as far as the first two bytes tell, and length is
-// at least 126 if it will be.
+// header's size, or zero while b holds only a part of it. Unless n is set all
+// but the key is right as far as the first two bytes tell: a length that is to
+// be 126 or more is at least that.
 func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 	if len(b) < 2 {
 		return h, 0, nil
@@ -69,29 +69,30 @@ func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 	h.fin = b[0]&finBit != 0
 	h.masked = b[1]&maskBit != 0
 	h.length = uint64(b[1] &^ maskBit)
+	length := h.length
 	n = 2
-	switch h.length {
+	switch length {
 	case 126:
 		if len(b) < 4 {
 			return h, 0, nil
 		}
 		n = 4
-		h.length = uint64(binary.BigEndian.Uint16(b[2:]))
-		if h.length < 126 {
-			return h, n, errNotMinimal(h.length)
+		length = uint64(binary.BigEndian.Uint16(b[2:]))
+		if length < 126 {
+			return h, 0, errNotMinimal(length)
 		}
 	case 127:
 		if len(b) < 10 {
 			return h, 0, nil
 		}
 		n = 10
-		h.length = binary.BigEndian.Uint64(b[2:])
-		if h.length>>63 != 0 {
+		length = binary.BigEndian.Uint64(b[2:])
+		if length>>63 != 0 {
 			// RFC 6455 §5.2: the most significant bit MUST be 0.
-			return h, n, &ProtocolError{CloseProtocolError, "most significant bit of a 64-bit payload length set"}
+			return h, 0, violation("most significant bit of a 64-bit payload length set")
 		}
-		if h.length < 1<<16 {
-			return h, n, errNotMinimal(h.length)
+		if length < 1<<16 {
+			return h, 0, errNotMinimal(length)
 		}
 	}
 	if h.masked {
@@ -101,12 +102,13 @@ func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 		h.key = [4]byte(b[n:])
 		n += 4
 	}
+	h.length = length
 	return h, n, nil
 }
 
 // RFC 6455 §5.2: the minimal number of bytes MUST be used to encode the length.
 func errNotMinimal(length uint64) *ProtocolError {
-	return &ProtocolError{CloseProtocolError, "payload length " + strconv.FormatUint(length, 10) + " not minimally encoded"}
+	return violation("payload length " + strconv.FormatUint(length, 10) + " not minimally encoded")
 }
 
 // appendHeader appends a frame header: its first byte as given, the length in

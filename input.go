@@ -44,8 +44,12 @@ func (c *Conn) nextHeader() (h header, n int, err error) {
 	for {
 		var v *ProtocolError
 		h, n, v = parseHeader(c.input())
-		if v == nil && c.w-c.r >= 2 {
-			v = c.in.accept(&h)
+		if c.w-c.r >= 2 {
+			// What the first two bytes tell is judged first, so the
+			// verdict does not depend on how the bytes came in.
+			if a := c.in.accept(&h); a != nil {
+				v = a
+			}
 		}
 		if v != nil {
 			return h, 0, c.fail(v)
@@ -88,7 +92,7 @@ func (c *Conn) beginFrame(h *header, n int) error {
 		}
 	}
 	// RFC 6455 §10.4: refused at the header, before a byte of it is stored.
-	if limit := c.limit.Load(); limit > 0 && h.length > uint64(limit-c.received) {
+	if limit := c.limit.Load(); limit > 0 && h.length > uint64(max(0, limit-c.received)) {
 		return c.tooBig(limit)
 	}
 	if h.length > 1<<62 {
@@ -178,6 +182,9 @@ func (c *Conn) readData(p []byte) (n int, err error) {
 	} else {
 		n, err = c.readPayload(p)
 	}
+	if err != nil && err != io.EOF {
+		return 0, err // reading has ended: nothing else is wrong any more
+	}
 	if c.msgType == TextMessage {
 		// RFC 6455 §8.1: failed at the first byte that cannot be right.
 		if n > 0 && !c.text.write(p[:n]) || err == io.EOF && !c.text.complete() {
@@ -217,18 +224,21 @@ func (c *Conn) endMessage() {
 	c.inMessage = false
 	c.reader = nil
 	c.endInflate()
-	if c.writeDelay > 0 && c.r < c.w && c.frameAtHand() {
-		c.hold.Store(true)
-	} else if c.hold.Load() {
-		c.hold.Store(false)
+	if hold := c.r < c.w && c.writeDelay > 0 && c.frameAtHand(); hold != c.hold.Load() {
+		c.hold.Store(hold)
 	}
 }
 
 // frameAtHand reports whether the buffer holds another whole frame: then the
 // next read will not wait, and what is written until then may.
 func (c *Conn) frameAtHand() bool {
-	h, n, err := parseHeader(c.input())
-	return err == nil && n > 0 && h.length <= uint64(int(c.w-c.r)-n)
+	in := c.input()
+	if len(in) >= 2 && in[1]&^maskBit < 126 {
+		need := 2 + int(in[1]&^maskBit) + 4*int(in[1]>>7)
+		return len(in) >= need
+	}
+	h, n, err := parseHeader(in)
+	return err == nil && n > 0 && h.length <= uint64(len(in)-n)
 }
 
 // discard reads the rest of a message that the application did not want.
@@ -253,8 +263,8 @@ func (c *Conn) input() []byte {
 	return c.rbuf.b[c.r:c.w]
 }
 
-// fill waits for the network and adds at least a byte to the buffer. While
-// nothing is buffered it holds no buffer.
+// fill waits for the network and adds at least a byte to the buffer. Between
+// messages it holds no buffer while nothing is buffered.
 func (c *Conn) fill() error {
 	c.beforeWait()
 	if c.r == c.w {
@@ -269,13 +279,16 @@ func (c *Conn) fill() error {
 	switch {
 	case c.raw != nil:
 		n, err = c.readRaw()
-	case c.rbuf != nil:
-		n, err = c.nc.Read(c.rbuf.b[c.w:])
-	default:
+	case c.rbuf == nil && !c.inMessage:
 		if n, err = c.nc.Read(c.tiny[:]); n > 0 {
 			c.rbuf = getBuffer(int(c.readSize))
 			copy(c.rbuf.b, c.tiny[:n])
 		}
+	default:
+		if c.rbuf == nil {
+			c.rbuf = getBuffer(int(c.readSize))
+		}
+		n, err = c.nc.Read(c.rbuf.b[c.w:])
 	}
 	c.w += int32(n)
 	return c.afterRead(n, err)

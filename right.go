@@ -33,6 +33,8 @@ type waiter struct {
 
 func (r *right) tryLock() bool { return r.state.CompareAndSwap(rightFree, rightHeld) }
 
+func (r *right) isFree() bool { return r.state.Load() == rightFree }
+
 // lock takes the right. It fails, with nothing taken, when ctx ends or the
 // deadline passes first; never and a zero deadline do not.
 func (r *right) lock(ctx context.Context, deadline time.Time) error {

@@ -98,10 +98,11 @@ func endLimit(limit int64) wireEnd {
 }
 
 // A scriptConn is a net.Conn whose peer has already sent everything and reads
-// everything. size says how much the next Read returns; nil: as much as it can.
+// everything.
 type scriptConn struct {
 	script []byte
-	size   func() int
+	size   func() int // how much the next Read returns; nil: as much as it can
+	settle func()     // called before each Read; may be nil
 
 	mu      sync.Mutex
 	written []byte
@@ -114,6 +115,9 @@ func (scriptAddr) Network() string { return "script" }
 func (scriptAddr) String() string  { return "script" }
 
 func (c *scriptConn) Read(p []byte) (int, error) {
+	if c.settle != nil {
+		c.settle()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -161,6 +165,21 @@ func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
 
 func oneByte() int { return 1 }
+
+// bytewise is one byte at a time, but for an occasional larger piece of a long
+// script.
+func bytewise(script []byte) func() int {
+	if len(script) <= 8000 {
+		return oneByte
+	}
+	i := 0
+	return func() int {
+		if i++; i%20 == 0 {
+			return 4000
+		}
+		return 1
+	}
+}
 
 // A wireStyle reads messages until an error.
 type wireStyle struct {
@@ -265,6 +284,9 @@ func runWire(nc *scriptConn, cfg connConfig, limit int64, style wireStyle) (wire
 	var res wireResult
 	res.messages, res.err = style.read(c)
 	_, _, res.again = c.ReadMessage()
+	if nc.settle != nil {
+		nc.settle()
+	}
 	c.Flush()
 	before := nc.sent()
 	res.writeErr = c.WriteMessage(TextMessage, []byte("late"))
@@ -294,7 +316,11 @@ func lateWrites(c *Conn) error {
 			return fmt.Errorf("%s returned %v, want ErrCloseSent", name, err)
 		}
 	}
-	if _, err := c.NextWriter(TextMessage); err != ErrCloseSent {
+	w, err := c.NextWriter(TextMessage)
+	if err == nil {
+		err = w.Close() // at the latest
+	}
+	if err != ErrCloseSent {
 		return fmt.Errorf("NextWriter returned %v, want ErrCloseSent", err)
 	}
 	return nil
@@ -355,9 +381,15 @@ func sameFrames(a, b []wireFrame) bool {
 	return slices.EqualFunc(a, b, func(a, b wireFrame) bool { return a.first == b.first && a.payload == b.payload })
 }
 
-// run runs the row in one way and returns what is wrong.
-func (row *wireRow) run(server bool, size func() int, style wireStyle) error {
-	nc := &scriptConn{script: wireBytes(row.in, server), size: size}
+// run runs the row in one way, inside a bubble, and returns what is wrong.
+func (row *wireRow) run(server, whole bool, style wireStyle) error {
+	nc := &scriptConn{script: wireBytes(row.in, server)}
+	if len(row.back) > 0 {
+		nc.settle = synctest.Wait
+	}
+	if !whole {
+		nc.size = bytewise(nc.script)
+	}
 	res, err := runWire(nc, wireConfig(server, row.deflate, row.takeover), row.limit, style)
 	if err == nil {
 		err = res.check()
@@ -403,17 +435,16 @@ func (row *wireRow) roles() []bool {
 	return []bool{true, false}
 }
 
-// runAll runs the row in all ways. Within a bubble no timer runs while the
-// script does, so what is sent does not depend on the scheduler.
+// runAll runs the row in all ways. Within a bubble a read can wait for every
+// timer that is due, so which pongs are sent does not depend on the scheduler.
 func (row *wireRow) runAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, server := range row.roles() {
 			for _, style := range wireStyles {
-				if err := row.run(server, nil, style); err != nil {
-					t.Fatalf("server %v, %s, whole: %v", server, style.name, err)
-				}
-				if err := row.run(server, oneByte, style); err != nil {
-					t.Fatalf("server %v, %s, byte by byte: %v", server, style.name, err)
+				for _, whole := range []bool{true, false} {
+					if err := row.run(server, whole, style); err != nil {
+						t.Fatalf("server %v, %s, whole %v: %v", server, style.name, whole, err)
+					}
 				}
 			}
 		}

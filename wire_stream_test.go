@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 )
 
 // A wireStream is a valid stream and the messages in it. They are given with
@@ -64,9 +63,7 @@ func (s *wireStream) play(b []byte, server bool, size func() int, style wireStyl
 // each runs f for the streams in both roles.
 func (s *wireStream) each(t *testing.T, f func(t *testing.T, b []byte, server bool)) {
 	for _, server := range []bool{true, false} {
-		t.Run(fmt.Sprintf("%s, server %v", s.name, server), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { f(t, wireBytes(s.frames, server), server) })
-		})
+		t.Run(fmt.Sprintf("%s, server %v", s.name, server), func(t *testing.T) { f(t, wireBytes(s.frames, server), server) })
 	}
 }
 
@@ -104,14 +101,13 @@ func TestEveryBitFlip(t *testing.T) {
 				flipped := slices.Clone(b)
 				flipped[bit/8] ^= 1 << (bit % 8)
 				want := s.messages[:s.whole(bit/8, server)]
-				for _, style := range wireStyles {
-					res, err := s.play(flipped, server, nil, style)
-					if err != nil {
-						t.Fatalf("bit %d, %s: %v", bit, style.name, err)
-					}
-					if got := res.messages[:min(len(want), len(res.messages))]; !slices.Equal(got, want) {
-						t.Fatalf("bit %d, %s: messages %v, want %v first", bit, style.name, res.messages, want)
-					}
+				style := wireStyles[bit%len(wireStyles)]
+				res, err := s.play(flipped, server, nil, style)
+				if err != nil {
+					t.Fatalf("bit %d, %s: %v", bit, style.name, err)
+				}
+				if got := res.messages[:min(len(want), len(res.messages))]; !slices.Equal(got, want) {
+					t.Fatalf("bit %d, %s: messages %v, want %v first", bit, style.name, res.messages, want)
 				}
 			}
 		})

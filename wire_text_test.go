@@ -125,7 +125,7 @@ func TestTextInAnyFragments(t *testing.T) {
 			for cuts := range 1 << (len(test.text) - 1) {
 				row.in = inFragments(1, partsBy(test.text, cuts)...)
 				for _, style := range wireStyles {
-					if err := row.run(cuts%2 == 0, nil, style); err != nil {
+					if err := row.run(cuts%2 == 0, true, style); err != nil {
 						t.Errorf("%s: %v: %v", fmt.Sprintf("%q", partsBy(test.text, cuts)), style.name, err)
 					}
 				}

@@ -50,6 +50,11 @@ func (c *Conn) writeMessage(ctx context.Context, messageType int, data []byte) e
 	if !isData(messageType) {
 		return errBadWriteType
 	}
+	if !c.compresses(len(data)) {
+		if done, err := c.writeAlone(ctx, finBit|byte(messageType), data); done {
+			return err
+		}
+	}
 	if err := c.lockMessage(ctx); err != nil {
 		return err
 	}
@@ -61,6 +66,20 @@ func (c *Conn) writeMessage(ctx context.Context, messageType int, data []byte) e
 	}
 	c.msg.unlock()
 	return err
+}
+
+// writeAlone sends a message of one frame, unless another message is on its
+// way. It needs no message right of its own: whoever takes that right later
+// needs the wire for its first frame.
+func (c *Conn) writeAlone(ctx context.Context, first byte, data []byte) (done bool, err error) {
+	if err := c.lockWire(ctx); err != nil {
+		return true, err
+	}
+	if done = c.msg.isFree(); done {
+		err = c.frameLocked(first, data)
+	}
+	c.unlockWire()
+	return done, err
 }
 
 func (c *Conn) lockMessage(ctx context.Context) error {

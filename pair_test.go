@@ -1,0 +1,342 @@
+package websocket
+
+// Connections for the tests of behaviour over time: a Conn whose far end is
+// played by hand, over a pipe, TCP or TLS, and a net.Conn that keeps what is
+// written to it.
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A peer is the far end of a connection, played by hand.
+type peer struct {
+	net.Conn
+	t      testing.TB
+	client bool // it is the client, so it masks
+	br     *bufio.Reader
+}
+
+func newPeer(t testing.TB, nc net.Conn, client bool) *peer {
+	return &peer{nc, t, client, bufio.NewReader(nc)}
+}
+
+// send writes the frames at once. It may be used from any goroutine.
+func (p *peer) send(frames ...wireFrame) {
+	p.t.Helper()
+	if _, err := p.Write(wireBytes(frames, p.client)); err != nil {
+		p.t.Errorf("peer: %v", err)
+	}
+}
+
+// next reads a frame.
+func (p *peer) next() (wireFrame, error) {
+	var b [8]byte
+	if _, err := io.ReadFull(p.br, b[:2]); err != nil {
+		return wireFrame{}, err
+	}
+	f := frame(b[0], "")
+	masked, length := b[1]>>7 == 1, uint64(b[1]&0x7f)
+	if masked == p.client {
+		return f, fmt.Errorf("frame %02x: masked is %v", b[0], masked)
+	}
+	if length >= 126 {
+		size := 2
+		if length == 127 {
+			size = 8
+		}
+		if _, err := io.ReadFull(p.br, b[8-size:]); err != nil {
+			return f, err
+		}
+		clear(b[:8-size])
+		length = binary.BigEndian.Uint64(b[:])
+	}
+	var key [4]byte
+	if masked {
+		if _, err := io.ReadFull(p.br, key[:]); err != nil {
+			return f, err
+		}
+	}
+	payload := make([]byte, length)
+	if _, err := io.ReadFull(p.br, payload); err != nil {
+		return f, err
+	}
+	for i := range payload {
+		payload[i] ^= key[i%4]
+	}
+	f.payload = string(payload)
+	return f, nil
+}
+
+// expect reads frames and compares them.
+func (p *peer) expect(want ...wireFrame) {
+	p.t.Helper()
+	for _, w := range want {
+		f, err := p.next()
+		if err != nil {
+			p.t.Errorf("peer: %v, want the frame %02x %s", err, w.first, shortened(w.payload))
+			return
+		}
+		if f.first != w.first || f.payload != w.payload {
+			p.t.Errorf("peer: frame %02x %s, want %02x %s", f.first, shortened(f.payload), w.first, shortened(w.payload))
+		}
+	}
+}
+
+// expectEOF reads the end of the stream.
+func (p *peer) expectEOF() {
+	p.t.Helper()
+	if f, err := p.next(); err != io.EOF {
+		p.t.Errorf("peer: frame %02x %s, %v, want EOF", f.first, shortened(f.payload), err)
+	}
+}
+
+// collect reads frames in a goroutine until the stream ends.
+func (p *peer) collect() <-chan []wireFrame {
+	return async(func() (frames []wireFrame) {
+		for {
+			f, err := p.next()
+			if err != nil {
+				return frames
+			}
+			frames = append(frames, f)
+		}
+	})
+}
+
+// drain reads and forgets.
+func (p *peer) drain() { go io.Copy(io.Discard, p.Conn) }
+
+// overPipe returns a connection whose far end is p. Nothing is buffered
+// between the two.
+func overPipe(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	a, b := net.Pipe()
+	return play(t, a, b, cfg)
+}
+
+func overTCP(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	a, b := tcpPair(t)
+	return play(t, a, b, cfg)
+}
+
+func overTLS(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	a, b := tcpPair(t)
+	server := tls.Server(a, &tls.Config{Certificates: s.TLS.Certificates})
+	client := tls.Client(b, &tls.Config{InsecureSkipVerify: true})
+	done := async(client.Handshake)
+	if err := errors.Join(server.Handshake(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	return play(t, server, client, cfg)
+}
+
+func play(t testing.TB, a, b net.Conn, cfg connConfig) (*Conn, *peer) {
+	c := newConn(a, cfg)
+	t.Cleanup(func() {
+		b.Close()
+		c.Close()
+	})
+	return c, newPeer(t, b, cfg.isServer)
+}
+
+// overEach runs f over a pipe, TCP and TLS, in real time.
+func overEach(t *testing.T, f func(t *testing.T, c *Conn, p *peer)) {
+	for _, over := range []struct {
+		name string
+		dial func(testing.TB, connConfig) (*Conn, *peer)
+	}{{"pipe", overPipe}, {"TCP", overTCP}, {"TLS", overTLS}} {
+		t.Run(over.name, func(t *testing.T) {
+			c, p := over.dial(t, connConfig{isServer: true})
+			f(t, c, p)
+		})
+	}
+}
+
+// pipeConns returns the two ends of a connection.
+func pipeConns(t testing.TB) (server, client *Conn) {
+	a, b := net.Pipe()
+	return ends(t, a, b)
+}
+
+func tcpConns(t testing.TB) (server, client *Conn) {
+	a, b := tcpPair(t)
+	return ends(t, a, b)
+}
+
+func ends(t testing.TB, a, b net.Conn) (server, client *Conn) {
+	server, client = newConn(a, connConfig{isServer: true}), newConn(b, connConfig{})
+	t.Cleanup(func() {
+		server.Close()
+		client.Close()
+	})
+	return server, client
+}
+
+// async calls f in a goroutine and returns a channel for its result.
+func async[T any](f func() T) <-chan T {
+	done := make(chan T, 1)
+	go func() { done <- f() }()
+	return done
+}
+
+// bubble runs a subtest in a synctest bubble.
+func bubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// stillWaiting reports a result in done once all that can run has run.
+func stillWaiting[T any](t *testing.T, what string, done <-chan T) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case v := <-done:
+		t.Errorf("%s ended with %v, want it to wait", what, v)
+	default:
+	}
+}
+
+// ended returns what is in done once all that can run has run.
+func ended[T any](t *testing.T, what string, done <-chan T) (v T) {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case v = <-done:
+	default:
+		t.Fatalf("%s still waits", what)
+	}
+	return v
+}
+
+// advance lets the bubble's clock go on.
+func advance(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func readOne(c *Conn) (string, error) {
+	_, p, err := c.ReadMessage()
+	return string(p), err
+}
+
+func readErr(c *Conn) error {
+	_, _, err := c.ReadMessage()
+	return err
+}
+
+// An outcome is the result of readOne as one value.
+type outcome struct {
+	data string
+	err  error
+}
+
+func asyncRead(c *Conn) <-chan outcome {
+	return async(func() outcome {
+		data, err := readOne(c)
+		return outcome{data, err}
+	})
+}
+
+// wantRead reads a message.
+func wantRead(t *testing.T, c *Conn, want string) {
+	t.Helper()
+	if data, err := readOne(c); data != want || err != nil {
+		t.Errorf("read %s, %v, want %s", shortened(data), err, shortened(want))
+	}
+}
+
+// wantDeadline checks the error of a deadline.
+func wantDeadline(t *testing.T, err error, temporary bool) {
+	t.Helper()
+	var ne net.Error
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() {
+		t.Errorf("error %v (%T), want the timeout of a deadline", err, err)
+	} else if ne.Temporary() != temporary {
+		t.Errorf("error %v (%T): Temporary is %v, want %v", err, err, !temporary, temporary)
+	}
+}
+
+// A sink is a net.Conn that keeps each write with its time and passes none on.
+type sink struct {
+	net.Conn
+
+	mu     sync.Mutex
+	writes []string
+	times  []time.Time
+	err    error // of the writes to come
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	s.writes = append(s.writes, string(p))
+	s.times = append(s.times, time.Now())
+	return len(p), nil
+}
+
+func (s *sink) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// take returns the writes since the last call, each as its frames.
+func (s *sink) take(t testing.TB, client bool) [][]wireFrame {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all [][]wireFrame
+	for _, w := range s.writes {
+		frames, err := parseWire([]byte(w), client)
+		if err != nil {
+			t.Errorf("a write does not end at the end of a frame: %v", err)
+		}
+		all = append(all, frames)
+	}
+	s.writes, s.times = nil, nil
+	return all
+}
+
+// wantWrites checks the writes since the last call: one string for each, with
+// the payloads of its frames.
+func (s *sink) wantWrites(t testing.TB, client bool, want ...string) {
+	t.Helper()
+	var got []string
+	for _, frames := range s.take(t, client) {
+		var payloads []string
+		for _, f := range frames {
+			payloads = append(payloads, f.payload)
+		}
+		got = append(got, strings.Join(payloads, " "))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("writes %.200q, want %.200q", got, want)
+	}
+}
+
+// sunk returns a connection with a sink, which has already received frames.
+// What the peer sends later goes through p.
+func sunk(t testing.TB, cfg connConfig, received ...wireFrame) (*Conn, *sink, *peer) {
+	a, b := net.Pipe()
+	s := &sink{Conn: a}
+	cfg.buffered = wireBytes(received, cfg.isServer)
+	c, p := play(t, s, b, cfg)
+	return c, s, p
+}
