@@ -100,6 +100,16 @@ func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeade
 	if err != nil {
 		return nil, u.refuse(w, r, refusal{http.StatusInternalServerError, "websocket: cannot take over the connection: " + err.Error()})
 	}
+	return u.open(nc, brw, &agreed, responseHeader)
+}
+
+// open answers with the 101 and takes over the connection.
+//
+// The frames of Upgrade and what it calls are kept small: a handler that stays for the life of the
+// connection keeps its stack, and this is the deepest part of it.
+//
+//go:noinline
+func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, responseHeader http.Header) (*Conn, error) {
 	cfg := connConfig{
 		isServer:        true,
 		readBufferSize:  u.ReadBufferSize,
@@ -226,7 +236,7 @@ func takeBuffers(brw *bufio.ReadWriter, cfg *connConfig) {
 }
 
 // appendResponse appends the 101 (RFC 6455 §4.2.2).
-func appendResponse(p []byte, agreed upgrade, h http.Header) []byte {
+func appendResponse(p []byte, agreed *upgrade, h http.Header) []byte {
 	p = append(p, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	p = appendAccept(p, agreed.key)
 	p = append(p, "\r\n"...)
@@ -236,6 +246,14 @@ func appendResponse(p []byte, agreed upgrade, h http.Header) []byte {
 	if agreed.extensions != "" {
 		p = appendField(p, "Sec-WebSocket-Extensions", agreed.extensions)
 	}
+	if len(h) > 0 {
+		p = appendFields(p, h)
+	}
+	return append(p, "\r\n"...)
+}
+
+// appendFields appends the application's headers, sorted by name.
+func appendFields(p []byte, h http.Header) []byte {
 	var buf [8]string
 	names := buf[:0]
 	for name := range h {
@@ -249,7 +267,7 @@ func appendResponse(p []byte, agreed upgrade, h http.Header) []byte {
 			p = appendField(p, name, value)
 		}
 	}
-	return append(p, "\r\n"...)
+	return p
 }
 
 // isOurs reports whether a header of the 101 is not the application's to write.

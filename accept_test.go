@@ -305,7 +305,7 @@ func TestUpgradeAllocations(t *testing.T) {
 		if no.status != 0 {
 			t.Fatal(no.reason)
 		}
-		buf = appendResponse(buf[:0], agreed, h)
+		buf = appendResponse(buf[:0], &agreed, h)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -1,0 +1,311 @@
+package websocket
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// soon is a deadline that passes while a test waits for it in real time.
+func soon() time.Time { return time.Now().Add(2 * time.Millisecond) }
+
+// readMethods are the ways to read one message.
+var readMethods = []struct {
+	name string
+	read func(c *Conn) (string, error)
+}{
+	{"ReadMessage", readOne},
+	{"NextReader", func(c *Conn) (string, error) {
+		_, r, err := c.NextReader()
+		if err != nil {
+			return "", err
+		}
+		p, err := io.ReadAll(r)
+		return string(p), err
+	}},
+	{"Messages", func(c *Conn) (string, error) {
+		for m, err := range c.Messages(nil) {
+			return string(m.Data), err
+		}
+		return "", io.EOF
+	}},
+}
+
+// A stream whose second message begins behind 4 control frames and has a
+// header of 8 bytes. Cut anywhere before the payload of that message, a read
+// waits between two messages.
+var (
+	cutMessage = strings.Repeat("0123456789", 20)
+	cutFrames  = []wireFrame{textFrame("first"), pingFrame(""), pongFrame("pong"), pingFrame("abc"), textFrame(cutMessage)}
+)
+
+func TestReadDeadlineBetweenMessages(t *testing.T) {
+	b := wireBytes(cutFrames, true)
+	behind := len(b) - len(cutMessage) // the header is whole
+	for _, method := range readMethods {
+		t.Run(method.name, func(t *testing.T) {
+			for cut := len(wireBytes(cutFrames[:1], true)); cut < behind; cut++ {
+				bubble(t, fmt.Sprint("cut at ", cut), func(t *testing.T) {
+					c, p := overPipe(t, connConfig{isServer: true})
+					frames := p.collect()
+					go p.Write(b[:cut])
+					if data, err := method.read(c); data != "first" || err != nil {
+						t.Fatalf("first message %q, %v", data, err)
+					}
+					for range 2 {
+						c.SetReadDeadline(time.Now().Add(time.Second))
+						_, err := method.read(c)
+						wantDeadline(t, err, true)
+					}
+					c.SetReadDeadline(time.Time{})
+					go p.Write(b[cut:])
+					if data, err := method.read(c); data != cutMessage || err != nil {
+						t.Errorf("read %q, %v behind the deadline", data, err)
+					}
+					synctest.Wait()
+					c.Close()
+					if got := <-frames; !sameFrames(got, []wireFrame{pongFrame(""), pongFrame("abc")}) {
+						t.Errorf("replies %q", payloads(got))
+					}
+				})
+			}
+		})
+	}
+}
+
+// In real time, where the raw path and TLS records matter.
+func TestReadDeadlineKeepsTheStream(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		b := wireBytes(cutFrames[3:], true)
+		p.drain()
+		for pos := 0; ; pos += 5 {
+			for range 2 {
+				c.SetReadDeadline(soon())
+				wantDeadline(t, readErr(c), true)
+			}
+			c.SetReadDeadline(aLongTimeAgo)
+			wantDeadline(t, readErr(c), true)
+			if pos == 15 {
+				break
+			}
+			sent := async(func() error { _, err := p.Write(b[pos : pos+5]); return err })
+			for len(sent) == 0 { // over a pipe it takes a reader
+				c.SetReadDeadline(soon())
+				wantDeadline(t, readErr(c), true)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.SetReadDeadline(time.Time{})
+		go p.Write(b[15:])
+		wantRead(t, c, cutMessage)
+	})
+}
+
+// RFC 6455 §5.4: what a deadline cuts off a message cannot be made up for.
+func TestReadDeadlineInsideMessage(t *testing.T) {
+	frames := []wireFrame{frame(0x01, "abcdef"), pingFrame("ping"), frame(0x80, "ghi"), textFrame("next")}
+	b := wireBytes(frames, true)
+	first, last := 6, len(wireBytes(frames[:3], true))
+	for cut := first; cut < last; cut++ {
+		bubble(t, fmt.Sprint("cut at ", cut), func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			p.drain()
+			go p.Write(b[:cut])
+			synctest.Wait()
+			c.SetReadDeadline(time.Now().Add(time.Second))
+			data, err := readOne(c)
+			wantDeadline(t, err, false)
+			if !strings.HasPrefix("abcdefghi", data) || cut >= 12 && len(data) < 6 {
+				t.Errorf("what was read of the message is %q", data)
+			}
+			c.SetReadDeadline(time.Time{})
+			for range 3 {
+				if again := readErr(c); again != err {
+					t.Errorf("then %v, want the same error for ever", again)
+				}
+			}
+			if err := c.WriteMessage(TextMessage, []byte("still")); err != nil {
+				t.Errorf("writing failed as well: %v", err)
+			}
+		})
+	}
+}
+
+func TestReadDeadlineInsideMessageInRealTime(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		go p.Write(wireBytes([]wireFrame{frame(0x01, "abc").claiming(100)}, true))
+		_, r, err := c.NextReader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(soon())
+		data, err := io.ReadAll(r)
+		wantDeadline(t, err, false)
+		if string(data) != "abc" {
+			t.Errorf("read %q before the deadline", data)
+		}
+		c.SetReadDeadline(time.Time{})
+		if _, again := r.Read(make([]byte, 1)); again != err {
+			t.Errorf("the reader's next error is %v, want %v", again, err)
+		}
+		if again := readErr(c); again != err {
+			t.Errorf("the next read's error is %v, want %v", again, err)
+		}
+	})
+}
+
+func TestSetReadDeadlineActsOnBlockedRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		for name, d := range map[string]time.Duration{"past": -time.Second, "now": 0, "future": time.Second} {
+			done := asyncRead(c)
+			stillWaiting(t, "a read without a deadline", done)
+			start := time.Now()
+			c.SetReadDeadline(start.Add(d))
+			wantDeadline(t, (<-done).err, true)
+			if took := time.Since(start); took != max(d, 0) {
+				t.Errorf("%s: the read ended after %v", name, took)
+			}
+			c.SetReadDeadline(time.Time{})
+		}
+		// Moved, then lifted.
+		start := time.Now()
+		c.SetReadDeadline(start.Add(time.Second))
+		done := asyncRead(c)
+		synctest.Wait()
+		c.SetReadDeadline(start.Add(time.Minute))
+		advance(2 * time.Second)
+		stillWaiting(t, "a read whose deadline was moved", done)
+		c.SetReadDeadline(time.Time{})
+		advance(time.Hour)
+		stillWaiting(t, "a read whose deadline was lifted", done)
+		p.send(textFrame("at last"))
+		if got := <-done; got.data != "at last" || got.err != nil {
+			t.Errorf("read %q, %v", got.data, got.err)
+		}
+	})
+}
+
+func TestSetReadDeadlineActsOnBlockedReadInRealTime(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		for range 10 {
+			done := asyncRead(c)
+			c.SetReadDeadline(aLongTimeAgo)
+			wantDeadline(t, (<-done).err, true)
+			c.SetReadDeadline(time.Time{})
+		}
+		go p.send(textFrame("still here"))
+		wantRead(t, c, "still here")
+	})
+}
+
+// A deadline also ends the wait behind another reader.
+func TestReadDeadlineBehindReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		first := asyncRead(c)
+		synctest.Wait()
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		second := asyncRead(c)
+		advance(time.Second)
+		for _, got := range []outcome{<-first, <-second} {
+			wantDeadline(t, got.err, true)
+			if strings.Contains(got.err.Error(), "write") {
+				t.Errorf("the error of a read speaks of writing: %v", got.err)
+			}
+		}
+		c.SetReadDeadline(time.Time{})
+		go p.send(textFrame("a"))
+		wantRead(t, c, "a")
+	})
+}
+
+func TestWriteDeadlineBehindMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		frames := p.collect()
+		w, err := c.NextWriter(BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, strings.Repeat("a", defaultBufferSize+1))
+		start := time.Now()
+		c.SetWriteDeadline(start.Add(time.Second))
+		err = c.WriteMessage(TextMessage, []byte("late"))
+		wantDeadline(t, err, true)
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("gave up after %v", took)
+		}
+		c.SetWriteDeadline(time.Time{})
+		if err := w.Close(); err != nil {
+			t.Errorf("the message that was waited for: %v", err)
+		}
+		if err := c.WriteMessage(TextMessage, []byte("in time")); err != nil {
+			t.Errorf("the message behind: %v", err)
+		}
+		c.Close()
+		got := <-frames
+		if n := len(got); n != 3 || got[2].payload != "in time" {
+			t.Errorf("%d frames arrived: %.100q", n, payloads(got))
+		}
+	})
+}
+
+func TestWriteDeadlineWhileWriting(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		write func(c *Conn) error
+	}{
+		{"WriteMessage", func(c *Conn) error { return c.WriteMessage(TextMessage, []byte("x")) }},
+		{"large WriteMessage", func(c *Conn) error { return c.WriteMessage(TextMessage, make([]byte, 100_000)) }},
+		{"NextWriter", func(c *Conn) error {
+			w, err := c.NextWriter(TextMessage)
+			if err != nil {
+				return err
+			}
+			io.WriteString(w, "x")
+			return w.Close()
+		}},
+		{"ping by WriteMessage", func(c *Conn) error { return c.WriteMessage(PingMessage, nil) }},
+		{"WriteJSON", func(c *Conn) error { return c.WriteJSON("x") }},
+	} {
+		for _, server := range []bool{true, false} {
+			bubble(t, fmt.Sprint(test.name, ", server ", server), func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: server})
+				start := time.Now()
+				c.SetWriteDeadline(start.Add(time.Second))
+				err := test.write(c)
+				wantDeadline(t, err, false)
+				if took := time.Since(start); took != time.Second {
+					t.Errorf("gave up after %v", took)
+				}
+				c.SetWriteDeadline(time.Time{})
+				for range 2 {
+					if again := test.write(c); again != err {
+						t.Errorf("then %v, want the same error for ever", again)
+					}
+				}
+				if again := c.WriteControl(PingMessage, nil, time.Time{}); again != err {
+					t.Errorf("WriteControl: %v, want the same error", again)
+				}
+				go p.send(textFrame("reading goes on"))
+				wantRead(t, c, "reading goes on")
+			})
+		}
+	}
+}
+
+func TestSetWriteDeadlineActsOnBlockedWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := overPipe(t, connConfig{isServer: true})
+		done := async(func() error { return c.WriteMessage(TextMessage, []byte("x")) })
+		stillWaiting(t, "a write that nobody reads", done)
+		c.SetWriteDeadline(time.Now())
+		wantDeadline(t, ended(t, "the write", done), false)
+	})
+}
