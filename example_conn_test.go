@@ -1,6 +1,6 @@
-package websocket_test
+package websocket
 
-// Runnable examples of the methods of Conn; see example_test.go for connect.
+// Runnable examples of the methods of Conn; see example_test.go for exampleConn.
 
 import (
 	"context"
@@ -9,15 +9,13 @@ import (
 	"io"
 	"strings"
 	"time"
-
-	"github.com/tautws/websocket"
 )
 
 func ExampleConn_Messages() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
-		c.WriteMessage(websocket.TextMessage, []byte("one"))
-		c.WriteMessage(websocket.TextMessage, []byte("two"))
-		c.Shutdown(context.Background(), websocket.CloseNormalClosure, "")
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
+		c.WriteMessage(TextMessage, []byte("one"))
+		c.WriteMessage(TextMessage, []byte("two"))
+		c.Shutdown(context.Background(), CloseNormalClosure, "")
 	})
 	defer stop()
 
@@ -36,7 +34,7 @@ func ExampleConn_Messages() {
 }
 
 func ExampleConn_ReadMessageContext() {
-	c, stop := connect(&websocket.Upgrader{}, echo)
+	c, stop := exampleConn(&Upgrader{}, exampleEcho)
 	defer stop()
 
 	// Nothing comes, so the context ends the wait.
@@ -46,7 +44,7 @@ func ExampleConn_ReadMessageContext() {
 	fmt.Println(err, errors.Is(err, context.DeadlineExceeded))
 
 	// The connection has lost nothing by it.
-	c.WriteMessage(websocket.TextMessage, []byte("still here"))
+	c.WriteMessage(TextMessage, []byte("still here"))
 	_, p, err := c.ReadMessageContext(context.Background())
 	fmt.Printf("%s %v\n", p, err)
 	// Output:
@@ -55,8 +53,8 @@ func ExampleConn_ReadMessageContext() {
 }
 
 func ExampleConn_NextReaderContext() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
-		c.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20))
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
+		c.WriteMessage(BinaryMessage, make([]byte, 1<<20))
 		c.ReadMessage() // until the client is done
 	})
 	defer stop()
@@ -72,21 +70,21 @@ func ExampleConn_NextReaderContext() {
 }
 
 func ExampleConn_WriteMessageContext() {
-	c, stop := connect(&websocket.Upgrader{}, echo)
+	c, stop := exampleConn(&Upgrader{}, exampleEcho)
 	defer stop()
 
 	// A message on its way: it holds the connection until its writer is closed.
-	w, _ := c.NextWriter(websocket.BinaryMessage)
+	w, _ := c.NextWriter(BinaryMessage)
 	w.Write(make([]byte, 100_000))
 
 	// This one gives up waiting for it. Nothing of it was sent.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	err := c.WriteMessageContext(ctx, websocket.TextMessage, []byte("too late"))
+	err := c.WriteMessageContext(ctx, TextMessage, []byte("too late"))
 	fmt.Println(err)
 
 	w.Close()
-	err = c.WriteMessageContext(context.Background(), websocket.TextMessage, []byte("in time"))
+	err = c.WriteMessageContext(context.Background(), TextMessage, []byte("in time"))
 	fmt.Println(err)
 	// Output:
 	// websocket: context deadline exceeded
@@ -94,10 +92,10 @@ func ExampleConn_WriteMessageContext() {
 }
 
 func ExampleConn_NextWriterContext() {
-	c, stop := connect(&websocket.Upgrader{}, echo)
+	c, stop := exampleConn(&Upgrader{}, exampleEcho)
 	defer stop()
 
-	w, err := c.NextWriterContext(context.Background(), websocket.TextMessage)
+	w, err := c.NextWriterContext(context.Background(), TextMessage)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -115,12 +113,12 @@ func ExampleConn_NextWriterContext() {
 }
 
 func ExampleConn_WriteMessage() {
-	c, stop := connect(&websocket.Upgrader{}, echo)
+	c, stop := exampleConn(&Upgrader{}, exampleEcho)
 	defer stop()
 
 	// Any goroutine may write; no lock is needed.
 	for range 10 {
-		go c.WriteMessage(websocket.TextMessage, []byte("hello"))
+		go c.WriteMessage(TextMessage, []byte("hello"))
 	}
 	for range 10 {
 		if _, p, err := c.ReadMessage(); err != nil || string(p) != "hello" {
@@ -133,19 +131,19 @@ func ExampleConn_WriteMessage() {
 }
 
 func ExampleConn_Flush() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
 		for m, err := range c.Messages(context.Background()) {
 			if err != nil {
 				return
 			}
-			c.WriteMessage(websocket.TextMessage, []byte("working"))
+			c.WriteMessage(TextMessage, []byte("working"))
 			c.Flush() // it may not wait for the work
 			c.WriteMessage(m.Type, []byte(strings.ToUpper(string(m.Data))))
 		}
 	})
 	defer stop()
 
-	c.WriteMessage(websocket.TextMessage, []byte("shout"))
+	c.WriteMessage(TextMessage, []byte("shout"))
 	for range 2 {
 		_, p, err := c.ReadMessage()
 		fmt.Printf("%s %v\n", p, err)
@@ -156,7 +154,7 @@ func ExampleConn_Flush() {
 }
 
 func ExampleConn_Ping() {
-	c, stop := connect(&websocket.Upgrader{}, echo)
+	c, stop := exampleConn(&Upgrader{}, exampleEcho)
 	defer stop()
 	go c.ReadMessage() // whoever reads sees the pong
 
@@ -167,7 +165,7 @@ func ExampleConn_Ping() {
 }
 
 func ExampleConn_Shutdown() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
 		_, _, err := c.ReadMessage()
 		fmt.Println("server:", err)
 	})
@@ -175,19 +173,19 @@ func ExampleConn_Shutdown() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := c.Shutdown(ctx, websocket.CloseGoingAway, "back at noon"); err != nil {
+	if err := c.Shutdown(ctx, CloseGoingAway, "back at noon"); err != nil {
 		fmt.Println("no close frame came back:", err)
 	}
 	// Output: server: websocket: close 1001 (going away): back at noon
 }
 
 func ExampleConn_SetReadLimit() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
 		c.SetReadLimit(1000)
 		_, _, err := c.ReadMessage()
-		fmt.Println("server:", err, err == websocket.ErrReadLimit)
+		fmt.Println("server:", err, err == ErrReadLimit)
 	})
-	c.WriteMessage(websocket.TextMessage, make([]byte, 1001))
+	c.WriteMessage(TextMessage, make([]byte, 1001))
 	_, _, err := c.ReadMessage()
 	stop()
 	fmt.Println("client:", err)
@@ -200,7 +198,7 @@ func ExampleConn_WriteJSON() {
 	type move struct {
 		From, To string
 	}
-	c, stop := connect(&websocket.Upgrader{}, echo)
+	c, stop := exampleConn(&Upgrader{}, exampleEcho)
 	defer stop()
 	if err := c.WriteJSON(move{"e2", "e4"}); err != nil {
 		fmt.Println(err)

@@ -1,7 +1,10 @@
-package websocket_test
+package websocket
 
 // Runnable examples, one for each thing a program does. Every one talks over a
 // real connection, and none depends on time to come out right.
+//
+// They are inside the package, as a test file that imported it by its path
+// would pull that path into every program where this module replaces another.
 
 import (
 	"context"
@@ -15,13 +18,11 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/tautws/websocket"
 )
 
-// start serves each connection with handle until the returned function is
+// exampleServer serves each connection with handle until the returned function is
 // called, which waits for the handlers to return.
-func start(u *websocket.Upgrader, handle func(*websocket.Conn)) (url string, stop func()) {
+func exampleServer(u *Upgrader, handle func(*Conn)) (url string, stop func()) {
 	var handlers sync.WaitGroup
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handlers.Add(1)
@@ -39,10 +40,11 @@ func start(u *websocket.Upgrader, handle func(*websocket.Conn)) (url string, sto
 	}
 }
 
-// connect is start with one connection to it, which stop closes first.
-func connect(u *websocket.Upgrader, handle func(*websocket.Conn)) (c *websocket.Conn, stop func()) {
-	url, stopServer := start(u, handle)
-	c, _, err := websocket.DefaultDialer.Dial(url, nil)
+// exampleConn is exampleServer with one connection to it, which stop closes
+// first.
+func exampleConn(u *Upgrader, handle func(*Conn)) (c *Conn, stop func()) {
+	url, stopServer := exampleServer(u, handle)
+	c, _, err := DefaultDialer.Dial(url, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -52,8 +54,8 @@ func connect(u *websocket.Upgrader, handle func(*websocket.Conn)) (c *websocket.
 	}
 }
 
-// echo sends every message back.
-func echo(c *websocket.Conn) {
+// exampleEcho sends every message back.
+func exampleEcho(c *Conn) {
 	for m, err := range c.Messages(context.Background()) {
 		if err != nil || c.WriteMessage(m.Type, m.Data) != nil {
 			return
@@ -62,7 +64,7 @@ func echo(c *websocket.Conn) {
 }
 
 func ExampleUpgrader() {
-	var upgrader websocket.Upgrader
+	var upgrader Upgrader
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
@@ -93,9 +95,9 @@ func ExampleUpgrader() {
 }
 
 func ExampleUpgrader_origins() {
-	url, stop := start(&websocket.Upgrader{
+	url, stop := exampleServer(&Upgrader{
 		Origins: []string{"https://app.example.com", "https://*.example.org"},
-	}, echo)
+	}, exampleEcho)
 	defer stop()
 	for _, origin := range []string{
 		"https://app.example.com",
@@ -104,7 +106,7 @@ func ExampleUpgrader_origins() {
 		"https://example.org", // not below example.org
 		"https://evil.example",
 	} {
-		c, resp, err := websocket.DefaultDialer.Dial(url, http.Header{"Origin": {origin}})
+		c, resp, err := DefaultDialer.Dial(url, http.Header{"Origin": {origin}})
 		fmt.Println(resp.StatusCode, origin)
 		if err == nil {
 			c.Close()
@@ -119,16 +121,16 @@ func ExampleUpgrader_origins() {
 }
 
 func ExampleUpgrader_requireSubprotocol() {
-	url, stop := start(&websocket.Upgrader{
+	url, stop := exampleServer(&Upgrader{
 		Subprotocols:       []string{"chat.v2", "chat.v1"},
 		RequireSubprotocol: true,
-	}, echo)
+	}, exampleEcho)
 	defer stop()
 
-	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
-	fmt.Println(resp.StatusCode, err == websocket.ErrBadHandshake)
+	_, resp, err := DefaultDialer.Dial(url, nil)
+	fmt.Println(resp.StatusCode, err == ErrBadHandshake)
 
-	d := websocket.Dialer{Subprotocols: []string{"chat.v1", "chat.v2"}}
+	d := Dialer{Subprotocols: []string{"chat.v1", "chat.v2"}}
 	c, _, err := d.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -144,10 +146,10 @@ func ExampleUpgrader_requireSubprotocol() {
 func ExampleUpgrader_writeDelay() {
 	// Replies to messages that arrived together leave together. A server that
 	// wants each reply on its way at once says so.
-	c, stop := connect(&websocket.Upgrader{WriteDelay: -1}, echo)
+	c, stop := exampleConn(&Upgrader{WriteDelay: -1}, exampleEcho)
 	defer stop()
 	for i := range 3 {
-		c.WriteMessage(websocket.TextMessage, fmt.Append(nil, "message ", i))
+		c.WriteMessage(TextMessage, fmt.Append(nil, "message ", i))
 	}
 	for range 3 {
 		_, p, err := c.ReadMessage()
@@ -160,17 +162,17 @@ func ExampleUpgrader_writeDelay() {
 }
 
 func ExampleDialer() {
-	url, stop := start(&websocket.Upgrader{}, echo)
+	url, stop := exampleServer(&Upgrader{}, exampleEcho)
 	defer stop()
 
-	d := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
+	d := Dialer{HandshakeTimeout: 10 * time.Second}
 	c, _, err := d.DialContext(context.Background(), url, http.Header{"Authorization": {"Bearer token"}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
-	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+	if err := c.WriteMessage(TextMessage, []byte("hello")); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -183,8 +185,8 @@ func ExampleDialer_refused() {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 
-	_, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
-	if errors.Is(err, websocket.ErrBadHandshake) {
+	_, resp, err := DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if errors.Is(err, ErrBadHandshake) {
 		body, _ := io.ReadAll(resp.Body)
 		fmt.Printf("%v\n%s", err, body)
 	}
@@ -195,13 +197,13 @@ func ExampleDialer_refused() {
 
 func ExampleKeepAlive() {
 	gone := make(chan struct{})
-	url, stop := start(&websocket.Upgrader{}, func(*websocket.Conn) {
+	url, stop := exampleServer(&Upgrader{}, func(*Conn) {
 		<-gone // reads nothing, so it answers no ping
 	})
 	defer stop()
 	defer close(gone)
 
-	d := websocket.Dialer{KeepAlive: websocket.KeepAlive{Interval: 10 * time.Millisecond}}
+	d := Dialer{KeepAlive: KeepAlive{Interval: 10 * time.Millisecond}}
 	c, _, err := d.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -214,14 +216,14 @@ func ExampleKeepAlive() {
 }
 
 func ExampleProtocolError() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
 		_, _, err := c.ReadMessage()
-		var broken *websocket.ProtocolError
+		var broken *ProtocolError
 		if errors.As(err, &broken) {
 			fmt.Println("server:", broken.Code, broken.Text)
 		}
 	})
-	c.WriteMessage(websocket.TextMessage, []byte("caf\xe9")) // Latin-1, not UTF-8
+	c.WriteMessage(TextMessage, []byte("caf\xe9")) // Latin-1, not UTF-8
 	_, _, err := c.ReadMessage()
 	stop()
 	fmt.Println("client:", err)
@@ -231,11 +233,11 @@ func ExampleProtocolError() {
 }
 
 func ExampleCompressionOptions() {
-	options := websocket.CompressionOptions{ContextTakeover: true, Threshold: 128}
-	url, stop := start(&websocket.Upgrader{EnableCompression: true, Compression: options}, echo)
+	options := CompressionOptions{ContextTakeover: true, Threshold: 128}
+	url, stop := exampleServer(&Upgrader{EnableCompression: true, Compression: options}, exampleEcho)
 	defer stop()
 
-	d := websocket.Dialer{EnableCompression: true, Compression: options}
+	d := Dialer{EnableCompression: true, Compression: options}
 	c, resp, err := d.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -245,9 +247,9 @@ func ExampleCompressionOptions() {
 	fmt.Println(resp.Header["Sec-Websocket-Extensions"])
 
 	c.EnableWriteCompression(false) // for a message with a secret in it
-	c.WriteMessage(websocket.TextMessage, []byte("secret"))
+	c.WriteMessage(TextMessage, []byte("secret"))
 	c.EnableWriteCompression(true)
-	c.WriteMessage(websocket.TextMessage, []byte(strings.Repeat("status ", 100)))
+	c.WriteMessage(TextMessage, []byte(strings.Repeat("status ", 100)))
 	for range 2 {
 		_, p, err := c.ReadMessage()
 		fmt.Println(len(p), err)
@@ -259,17 +261,17 @@ func ExampleCompressionOptions() {
 }
 
 func ExamplePreparedMessage() {
-	news, err := websocket.NewPreparedMessage(websocket.TextMessage, []byte("to all"))
+	news, err := NewPreparedMessage(TextMessage, []byte("to all"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	url, stop := start(&websocket.Upgrader{}, func(c *websocket.Conn) {
+	url, stop := exampleServer(&Upgrader{}, func(c *Conn) {
 		c.WritePreparedMessage(news) // framed once, whatever the number of connections
 	})
 	defer stop()
 	for range 3 {
-		c, _, _ := websocket.DefaultDialer.Dial(url, nil)
+		c, _, _ := DefaultDialer.Dial(url, nil)
 		_, p, err := c.ReadMessage()
 		fmt.Printf("%s %v\n", p, err)
 		c.Close()
@@ -281,15 +283,15 @@ func ExamplePreparedMessage() {
 }
 
 func ExampleJoinMessages() {
-	c, stop := connect(&websocket.Upgrader{}, func(c *websocket.Conn) {
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
 		for _, line := range []string{`{"n":1}`, `{"n":2}`} {
-			c.WriteMessage(websocket.TextMessage, []byte(line))
+			c.WriteMessage(TextMessage, []byte(line))
 		}
-		c.Shutdown(context.Background(), websocket.CloseNormalClosure, "that was all")
+		c.Shutdown(context.Background(), CloseNormalClosure, "that was all")
 	})
 	defer stop()
 
-	values := json.NewDecoder(websocket.JoinMessages(c, "\n"))
+	values := json.NewDecoder(JoinMessages(c, "\n"))
 	for {
 		var v struct{ N int }
 		if err := values.Decode(&v); err != nil {

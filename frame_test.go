@@ -15,7 +15,7 @@ type headerTest struct {
 	masked bool
 }
 
-// key is the masking key of the masked ones.
+// headerKey is the masking key of the masked ones.
 var headerKey = [4]byte{0x37, 0xfa, 0x21, 0x3d}
 
 var headerTests = []headerTest{

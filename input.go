@@ -22,7 +22,9 @@ const maxEmptyFragments = 1000
 // context may be never.
 func (c *Conn) lockRead(ctx context.Context) error {
 	if !c.rd.tryLock() {
-		if err := c.rd.wait(ctx, c.rbound.get()); err != nil {
+		if err := c.rd.wait(ctx, c.rbound.get()); err == errWriteTimeout {
+			return errReadTimeout
+		} else if err != nil {
 			return err
 		}
 	}

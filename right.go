@@ -73,7 +73,7 @@ func (r *right) wait(ctx context.Context, deadline time.Time) error {
 	case <-w.granted:
 		return nil
 	case <-expired:
-		err = errWaitTimeout
+		err = errWriteTimeout
 	case <-ended:
 		err = contextError(ctx)
 	}
@@ -112,9 +112,12 @@ func (r *right) unlock() {
 	r.mu.Unlock()
 }
 
-// errWaitTimeout: a deadline passed while waiting for another goroutine's
-// message. Nothing was sent, so unlike a write that began it is not permanent.
-var errWaitTimeout error = &timeoutError{"websocket: write timeout"}
+// A deadline passed while waiting for another goroutine. Nothing was sent or
+// read, so unlike a timeout of the network these are not permanent.
+var (
+	errWriteTimeout error = &timeoutError{"websocket: write timeout"}
+	errReadTimeout  error = &timeoutError{"websocket: read timeout"}
+)
 
 // A timeoutError is a net.Error for which errors.Is(err,
 // os.ErrDeadlineExceeded) holds.

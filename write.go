@@ -359,7 +359,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 		return err
 	}
 	if !deadline.IsZero() && time.Until(deadline) < 0 {
-		return errWaitTimeout
+		return errWriteTimeout
 	}
 	if err := c.wire.lock(never, deadline); err != nil {
 		return err
