@@ -12,6 +12,7 @@ import (
 const (
 	defaultBufferSize = 4096
 	minBufferSize     = 256 // more than the longest control frame
+	maxReadSize       = 128 << 10
 	defaultReadLimit  = 64 << 20
 
 	// closeWait bounds everything done for a connection that is ending: the
@@ -33,7 +34,7 @@ type Conn struct {
 	writePool   BufferPool
 	writeDelay  time.Duration // how long a write may be held; negative: never
 	keep        *keepAlive    // nil: off
-	readSize    int32         // bytes asked of the network at a time
+	minReadSize int32         // bytes asked of the network at a time, at least
 	writeSize   int32         // bytes that a message writer buffers
 	threshold   int32         // shorter messages are not compressed
 
@@ -45,6 +46,7 @@ type Conn struct {
 
 	// Guarded by rd.
 	reads      uint32  // calls that took the reading half
+	readSize   int32   // bytes asked of the network at a time
 	rbuf       *buffer // nil while nothing is buffered
 	r, w       int32   // rbuf.b[r:w] is received and not consumed; 0 <= r <= w <= len(rbuf.b)
 	in         inbound
@@ -84,7 +86,7 @@ type Conn struct {
 	level      atomic.Int32 // compress/flate level
 	peerClosed atomic.Bool  // the peer's close frame was read
 	closed     atomic.Uint32
-	fatal      atomic.Pointer[error] // why the library itself closed nc
+	fatal      atomic.Pointer[error] // why the library itself closed nc, or a message was cut short
 	hooks      atomic.Pointer[hooks] // control frame handlers and pings in flight
 }
 
@@ -109,11 +111,12 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		subprotocol: cfg.subprotocol,
 		writePool:   cfg.writePool,
 		writeDelay:  cfg.writeDelay,
-		readSize:    bufferSize(cfg.readBufferSize),
+		minReadSize: bufferSize(cfg.readBufferSize),
 		writeSize:   bufferSize(cfg.writeBufferSize),
 		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
 		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
 	}
+	c.readSize = c.minReadSize
 	if c.raw != nil {
 		c.raw.init(c)
 	}

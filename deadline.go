@@ -18,6 +18,7 @@ var aLongTimeAgo = time.Unix(1, 0)
 type bound struct {
 	mu       sync.Mutex
 	override bool      // another deadline is in force: an interruption or a control frame's
+	released bool      // no context is watched any more
 	deadline time.Time // asked for by the application
 	watch    *watch    // the context in force, if any. Written with mu and the half's right, read with either
 }
@@ -103,7 +104,7 @@ func (b *bound) change(ctx context.Context, nc net.Conn, h half) {
 }
 
 func (b *bound) watchLocked(ctx context.Context, nc net.Conn, h half) {
-	if ctx == nil {
+	if ctx == nil || b.released {
 		return
 	}
 	w := &watch{ctx: ctx, done: ctx.Done()}
@@ -138,6 +139,7 @@ func (b *bound) end(nc net.Conn, h half) { b.change(never, nc, h) }
 func (b *bound) release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.released = true
 	if b.watch != nil {
 		b.watch.stop()
 	}
@@ -174,11 +176,6 @@ func (e *contextEnded) Error() string   { return "websocket: " + e.cause.Error()
 func (e *contextEnded) Unwrap() []error { return []error{e.cause, e.err} }
 func (e *contextEnded) Timeout() bool   { return e.err == context.DeadlineExceeded }
 func (e *contextEnded) Temporary() bool { return e.Timeout() }
-
-func isContextError(err error) bool {
-	_, ok := err.(*contextEnded)
-	return ok
-}
 
 func isTimeout(err error) bool {
 	ne, ok := err.(net.Error)

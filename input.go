@@ -276,24 +276,48 @@ func (c *Conn) fill() error {
 		c.w = int32(copy(c.rbuf.b, c.rbuf.b[c.r:c.w]))
 		c.r = 0
 	}
+	fresh := c.r == c.w
 	var n int
 	var err error
-	switch {
-	case c.raw != nil:
+	if c.raw != nil {
 		n, err = c.readRaw()
-	case c.rbuf == nil && !c.inMessage:
-		if n, err = c.nc.Read(c.tiny[:]); n > 0 {
+	} else {
+		n, err = c.readBlocking()
+	}
+	c.w += int32(n)
+	if fresh && c.in.server {
+		c.adapt(n)
+	}
+	return c.afterRead(n, err)
+}
+
+// readBlocking reads into the buffer where the network cannot be waited for
+// without one. Between messages it waits with a few bytes only.
+func (c *Conn) readBlocking() (int, error) {
+	if c.rbuf == nil && !c.inMessage {
+		n, err := c.nc.Read(c.tiny[:])
+		if n > 0 {
 			c.rbuf = getBuffer(int(c.readSize))
 			copy(c.rbuf.b, c.tiny[:n])
 		}
-	default:
-		if c.rbuf == nil {
-			c.rbuf = getBuffer(int(c.readSize))
-		}
-		n, err = c.nc.Read(c.rbuf.b[c.w:])
+		return n, err
 	}
-	c.w += int32(n)
-	return c.afterRead(n, err)
+	if c.rbuf == nil {
+		c.rbuf = getBuffer(int(c.readSize))
+	}
+	return c.nc.Read(c.rbuf.b[c.w:])
+}
+
+// adapt lets the size of the next read follow the n bytes that this one found.
+// Large messages then take few system calls; a server has to touch every byte
+// anyway, to unmask it, so that a larger buffer costs it no copy.
+func (c *Conn) adapt(n int) {
+	switch {
+	case n >= int(c.readSize):
+		c.readSize = max(min(2*c.readSize, maxReadSize), c.minReadSize)
+	case n < int(c.readSize)/4:
+		c.readSize = max(c.readSize/2, c.minReadSize)
+	}
 }
 
 // readDirect waits for the network and reads into p, past the buffer.
@@ -345,16 +369,16 @@ func (c *Conn) dropInput() {
 // readFailed translates an error of the network connection. It is permanent
 // unless a wait between messages ended.
 func (c *Conn) readFailed(err error) error {
+	timeout := isTimeout(err)
 	err = c.connError(c.rbound.waitError(err))
 	switch {
+	case timeout && !c.inMessage:
+		return err
+	case timeout:
+		err = permanent(err)
 	case err == io.EOF:
 		// RFC 6455 §7.1.5: the stream ended without a close frame.
 		err = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
-	case isTimeout(err) || isContextError(err):
-		if !c.inMessage && c.fatal.Load() == nil {
-			return err
-		}
-		err = permanent(err)
 	}
 	return c.endReading(err)
 }

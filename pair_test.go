@@ -34,13 +34,8 @@ func newPeer(t testing.TB, nc net.Conn, client bool) *peer {
 	return &peer{nc, t, client, bufio.NewReader(nc)}
 }
 
-// send writes the frames at once. It may be used from any goroutine.
-func (p *peer) send(frames ...wireFrame) {
-	p.t.Helper()
-	if _, err := p.Write(wireBytes(frames, p.client)); err != nil {
-		p.t.Errorf("peer: %v", err)
-	}
-}
+// send writes the frames at once. What cannot be sent the other end will miss.
+func (p *peer) send(frames ...wireFrame) { p.Write(wireBytes(frames, p.client)) }
 
 // next reads a frame.
 func (p *peer) next() (wireFrame, error) {
@@ -339,4 +334,10 @@ func sunk(t testing.TB, cfg connConfig, received ...wireFrame) (*Conn, *sink, *p
 	cfg.buffered = wireBytes(received, cfg.isServer)
 	c, p := play(t, s, b, cfg)
 	return c, s, p
+}
+
+func (s *sink) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.writes)
 }

@@ -76,17 +76,22 @@ func (c *Conn) readRaw() (int, error) {
 		return 0, asRead(err)
 	}
 	if x.errno != 0 {
-		network := "tcp"
-		if _, ok := c.nc.(*net.UnixConn); ok {
-			network = "unix"
-		}
-		return 0, &net.OpError{Op: "read", Net: network, Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(),
-			Err: os.NewSyscallError("read", x.errno)}
+		return 0, c.readError(x.errno)
 	}
 	if x.n == 0 {
 		return 0, io.EOF
 	}
 	return int(x.n), nil
+}
+
+// readError is the error that net.Conn's Read would return.
+func (c *Conn) readError(errno syscall.Errno) error {
+	network := "tcp"
+	if _, ok := c.nc.(*net.UnixConn); ok {
+		network = "unix"
+	}
+	return &net.OpError{Op: "read", Net: network, Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(),
+		Err: os.NewSyscallError("read", errno)}
 }
 
 func asRead(err error) error {

@@ -59,23 +59,41 @@ func (c *Conn) ReadMessageContext(ctx context.Context) (messageType int, p []byt
 }
 
 func (c *Conn) readMessage(ctx context.Context) (int, []byte, error) {
-	if err := c.lockRead(ctx); err != nil {
+	err := c.lockRead(ctx)
+	if err != nil {
 		return noFrame, nil, err
 	}
-	messageType, err := c.next()
-	var p []byte
-	if err == nil {
-		if c.sizeKnown() && c.remaining <= unproven {
-			p = make([]byte, c.remaining)
-			var n int
-			n, _, err = c.readUpTo(p)
-			p = p[:n]
-		} else {
-			p, err = c.readUnproven()
-		}
+	if err = c.await(); err != nil {
+		c.rd.unlock()
+		return noFrame, nil, err
 	}
+	messageType, p, err := c.readWhole()
 	c.rd.unlock()
 	return messageType, p, err
+}
+
+// await waits for the first byte of the next message. An idle connection waits
+// here, where its goroutine's stack is not yet deep: the smallest stack has
+// room for this, and what was once needed of it is kept for good.
+func (c *Conn) await() error {
+	if c.r < c.w || c.inMessage {
+		return nil
+	}
+	return c.fill()
+}
+
+// readWhole reads the next message into memory of its own.
+func (c *Conn) readWhole() (messageType int, p []byte, err error) {
+	if messageType, err = c.next(); err != nil {
+		return noFrame, nil, err
+	}
+	if !c.sizeKnown() || c.remaining > unproven {
+		p, err = c.readUnproven()
+		return messageType, p, err
+	}
+	p = make([]byte, c.remaining)
+	n, _, err := c.readUpTo(p)
+	return messageType, p[:n], err
 }
 
 // sizeKnown reports whether the current frame ends the message and its length
@@ -199,22 +217,20 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	ctx = effective(ctx)
 	return func(yield func(Message, error) bool) {
 		var b *buffer
-		defer func() {
-			if b != nil {
-				b.free()
-			}
-		}()
 		for {
 			messageType, n, err := c.readBorrowed(ctx, &b)
 			if err != nil {
 				if !IsCloseError(err, CloseNormalClosure, CloseGoingAway) {
 					yield(Message{}, err)
 				}
-				return
+				break
 			}
 			if !yield(Message{messageType, b.b[:n]}, nil) {
-				return
+				break
 			}
+		}
+		if b != nil {
+			b.free()
 		}
 	}
 }
@@ -222,16 +238,24 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 // readBorrowed reads a message into *b, which it replaces as needed and gives
 // back before it waits for the next message.
 func (c *Conn) readBorrowed(ctx context.Context, b **buffer) (messageType, n int, err error) {
-	if err := c.lockRead(ctx); err != nil {
+	if err = c.lockRead(ctx); err != nil {
 		return noFrame, 0, err
 	}
 	if *b != nil && c.r == c.w {
 		(*b).free()
 		*b = nil
 	}
+	if err = c.await(); err == nil {
+		messageType, n, err = c.readInto(b)
+	}
+	c.rd.unlock()
+	return messageType, n, err
+}
+
+// readInto reads the next message into *b.
+func (c *Conn) readInto(b **buffer) (messageType, n int, err error) {
 	messageType, err = c.next()
-	done := false
-	for err == nil && !done {
+	for done := false; err == nil && !done; {
 		size := defaultBufferSize
 		switch {
 		case n > 0:
@@ -251,6 +275,5 @@ func (c *Conn) readBorrowed(ctx context.Context, b **buffer) (messageType, n int
 		m, done, err = c.readUpTo((*b).b[n:])
 		n += m
 	}
-	c.rd.unlock()
 	return messageType, n, err
 }

@@ -76,17 +76,34 @@ func (c *Conn) writeAlone(ctx context.Context, first byte, data []byte) (done bo
 		return true, err
 	}
 	if done = c.msg.isFree(); done {
-		err = c.frameLocked(first, data)
+		if err = c.torn(); err == nil {
+			err = c.frameLocked(first, data)
+		}
 	}
 	c.unlockWire()
 	return done, err
 }
 
 func (c *Conn) lockMessage(ctx context.Context) error {
-	if c.msg.tryLock() {
-		return nil
+	if !c.msg.tryLock() {
+		if err := c.msg.wait(ctx, c.wbound.get()); err != nil {
+			return err
+		}
 	}
-	return c.msg.wait(ctx, c.wbound.get())
+	err := c.torn()
+	if err != nil {
+		c.msg.unlock()
+	}
+	return err
+}
+
+// torn returns the error that cut a message short, if one did. RFC 6455 §5.4:
+// no other message may follow its fragments; control frames still may.
+func (c *Conn) torn() error {
+	if fatal := c.fatal.Load(); fatal != nil {
+		return *fatal
+	}
+	return nil
 }
 
 // compresses reports whether a message of n bytes is to be compressed.
@@ -339,6 +356,10 @@ func (w *messageWriter) end(err error) error {
 		w.out = nil
 	}
 	if w.begun {
+		if err != errWriteClosed && w.first == continuationFrame {
+			cut := err
+			c.fatal.CompareAndSwap(nil, &cut)
+		}
 		c.msg.unlock()
 	}
 	if c.writePool != nil {

@@ -1,0 +1,134 @@
+package main
+
+// A tiny round of every scenario proves that every server works and echoes
+// what it was sent; the figures themselves are nobody's business here.
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestEveryServerInEveryScenario(t *testing.T) {
+	h := host{dir: t.TempDir()}
+	if err := h.build(); err != nil {
+		t.Fatal(err)
+	}
+	who := contenders
+	if err := installNode(); err != nil {
+		t.Logf("WITHOUT npm ws: %v", err)
+		who = without(who, "node")
+	}
+	var outcomes []outcome
+	for _, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			o, err := h.run(s.small(), who, 2, 5*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range o.lines {
+				for _, m := range l.samples {
+					if s.kind != idleLoad && (m.Operations == 0 || m.CPU <= 0) {
+						t.Errorf("%s: nothing measured: %+v", l.contender, m)
+					}
+				}
+			}
+			outcomes = append(outcomes, o)
+			checkTable(t, o)
+		})
+	}
+	if t.Failed() {
+		return
+	}
+	set := settings{rounds: 2, time: 5 * time.Millisecond}
+	checkFile(t, "record.json", `"to_gorilla"`, func(file string) error { return writeRecord(file, h.dir, set, outcomes) })
+	checkFile(t, "chart.svg", "</svg>", func(file string) error { return writeChart(file, outcomes) })
+}
+
+// small keeps what s does and does it with few connections.
+func (s scenario) small() scenario {
+	s.conns = min(s.conns, 5)
+	s.echo.Conns = min(s.echo.Conns, 5)
+	return s
+}
+
+func checkTable(t *testing.T, o outcome) {
+	t.Helper()
+	var table bytes.Buffer
+	o.print(&table)
+	for _, l := range o.lines {
+		if !strings.Contains(table.String(), l.contender) {
+			t.Errorf("no line for %s in:\n%s", l.contender, &table)
+		}
+	}
+}
+
+func checkFile(t *testing.T, name, content string, write func(string) error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := write(file); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(got, []byte(content)) {
+		t.Errorf("%s lacks %q", name, content)
+	}
+}
+
+// The "plain" server must stay gorilla's program: the comparison is of two
+// libraries under one program.
+func TestPlainServerIsGorillasProgram(t *testing.T) {
+	read := func(program string) string {
+		source, err := os.ReadFile(filepath.Join("server", program, "main.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, code, _ := strings.Cut(string(source), "package main")
+		return code
+	}
+	const imported = `"github.com/%/websocket"`
+	want := strings.Replace(read("gorilla"), strings.Replace(imported, "%", "gorilla", 1), strings.Replace(imported, "%", "tautws", 1), 1)
+	if read("websocket") != want {
+		t.Error("server/websocket/main.go differs from server/gorilla/main.go in more than the import path")
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	got := summarize([]float64{5, 1, 4, 2, 3})
+	if want := (statistic{Median: 3, Lower: 2, Upper: 4}); got != want {
+		t.Errorf("summarize = %+v, want %+v", got, want)
+	}
+	got = summarize([]float64{2, 1})
+	if want := (statistic{Median: 1.5, Lower: 1.25, Upper: 1.75}); got != want {
+		t.Errorf("summarize = %+v, want %+v", got, want)
+	}
+}
+
+func TestParseCounts(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "strace.txt")
+	table := `% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 57.20    0.415131        1995       200           nanosleep
+ 28.18    0.204503          17     10000           write
+ 12.92    0.093771           4     18000      8000 read
+  0.95    0.006929          44       100           epoll_pwait
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.720000          25     28300      8000 total
+`
+	if err := os.WriteFile(file, []byte(table), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseCounts(file, 10000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (calls{read: 1.8, write: 1, epoll: 0.01, other: 0.02}); got != want {
+		t.Errorf("parseCounts = %+v, want %+v", got, want)
+	}
+}

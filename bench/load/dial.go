@@ -1,0 +1,111 @@
+package load
+
+// Connecting and the opening handshake, on bare sockets: a non-blocking
+// descriptor for the event loop, blocking until the 101 has been read.
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Extension offers for the two ways to compress.
+const (
+	OfferNoTakeover = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+	OfferTakeover   = "permessage-deflate; client_no_context_takeover"
+)
+
+const key = "dGhlIHNhbXBsZSBub25jZQ=="
+
+var accept = func() string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}()
+
+// request is the client's half of the handshake; offer may be empty.
+func request(addr netip.AddrPort, offer string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "GET /echo HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", addr, key)
+	if offer != "" {
+		fmt.Fprintf(&b, "Sec-WebSocket-Extensions: %s\r\n", offer)
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// checkResponse judges the server's half, which must be whole.
+func checkResponse(response []byte, offer string) error {
+	lower := bytes.ToLower(response)
+	switch {
+	case !bytes.HasPrefix(response, []byte("HTTP/1.1 101 ")):
+	case !bytes.Contains(response, []byte(": "+accept+"\r\n")):
+	case bytes.Contains(lower, []byte("permessage-deflate")) != (offer != ""):
+	default:
+		return nil
+	}
+	return fmt.Errorf("handshake refused or wrong: %q", response)
+}
+
+// socket returns a TCP socket that has begun to connect.
+func socket(addr netip.AddrPort, flags int) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("TCP_NODELAY: %w", err)
+	}
+	// Close with a reset: thousands of closed connections would otherwise
+	// hold their ports for a minute.
+	linger := unix.Linger{Onoff: 1}
+	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("SO_LINGER: %w", err)
+	}
+	err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
+	if err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, fmt.Errorf("connect: %w", err)
+	}
+	return fd, nil
+}
+
+// dial connects, upgrades and returns a blocking descriptor whose reads and
+// writes give up after timeout.
+func dial(addr netip.AddrPort, offer string, timeout time.Duration) (fd int, err error) {
+	if fd, err = socket(addr, 0); err != nil {
+		return -1, err
+	}
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
+	tv := unix.NsecToTimeval(int64(timeout))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return -1, fmt.Errorf("SO_RCVTIMEO: %w", err)
+	}
+	if _, err := unix.Write(fd, request(addr, offer)); err != nil {
+		return -1, fmt.Errorf("handshake: %w", err)
+	}
+	var response []byte
+	buf := make([]byte, 4096)
+	for !bytes.HasSuffix(response, []byte("\r\n\r\n")) {
+		n, err := unix.Read(fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return -1, fmt.Errorf("handshake: connection ended after %q: %w", response, orEOF(err))
+		}
+		response = append(response, buf[:n]...)
+	}
+	return fd, checkResponse(response, offer)
+}

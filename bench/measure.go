@@ -1,0 +1,141 @@
+package main
+
+// One measurement: the load runs for a while, with the server's CPU clock read
+// before and after. Nothing is in flight at either reading.
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tautws/websocket/bench/load"
+)
+
+// sample is one measurement of one contender.
+type sample struct {
+	Operations int     `json:"operations,omitempty"` // messages, handshakes or deliveries
+	Seconds    float64 `json:"seconds,omitempty"`    // by the clock
+	CPU        float64 `json:"cpu_ns,omitempty"`     // nanoseconds per operation, user and system
+	Busy       float64 `json:"busy,omitempty"`       // share of the time the server was running
+	ReplyBytes float64 `json:"reply_bytes,omitempty"`
+	Resident   float64 `json:"resident_bytes,omitempty"` // per connection
+}
+
+// subject is a contender's server with the load of one scenario connected.
+type subject struct {
+	*process
+	name string
+	run  func(time.Duration) (load.Result, error)
+	hang func() // closes the connections
+}
+
+// subject starts the server of c for s and connects the load.
+func (h host) subject(c contender, s scenario) (*subject, error) {
+	p, err := h.start(c, s.args)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.name, err)
+	}
+	sub := &subject{process: p, name: c.name, hang: func() {}}
+	if err := sub.connect(c, s); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", c.name, err), p.stop())
+	}
+	return sub, nil
+}
+
+func (sub *subject) connect(c contender, s scenario) error {
+	switch s.kind {
+	case handshakeLoad:
+		sub.run = func(d time.Duration) (load.Result, error) {
+			return load.Handshakes(sub.addr, s.conns, d)
+		}
+	case fanoutLoad:
+		f, err := load.DialFanout(sub.addr, s.conns, s.size, c.name == floor)
+		if err != nil {
+			return err
+		}
+		send := func(payload string) error { return sub.command("broadcast " + payload) }
+		sub.run = func(d time.Duration) (load.Result, error) { return f.Run(d, send) }
+		sub.hang = f.Close
+	default:
+		config := s.echo
+		config.Verbatim = c.name == floor
+		e, err := load.DialEcho(sub.addr, config)
+		if err != nil {
+			return err
+		}
+		sub.run, sub.hang = e.Run, e.Close
+	}
+	return nil
+}
+
+// end hangs up and stops the server.
+func (sub *subject) end() error {
+	sub.hang()
+	if err := sub.stop(); err != nil {
+		return fmt.Errorf("%s: %w", sub.name, err)
+	}
+	return nil
+}
+
+// measure runs the load for d, after a little that is not counted.
+func (sub *subject) measure(d time.Duration) (s sample, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", sub.name, err)
+		}
+	}()
+	if _, err := sub.run(d / 8); err != nil {
+		return s, err
+	}
+	before, err := sub.cpu()
+	if err != nil {
+		return s, err
+	}
+	r, err := sub.run(d)
+	if err != nil {
+		return s, err
+	}
+	after, err := sub.cpu()
+	if err != nil {
+		return s, err
+	}
+	used := after - before
+	return sample{
+		Operations: r.Messages,
+		Seconds:    r.Elapsed.Seconds(),
+		CPU:        float64(used) / float64(r.Messages),
+		Busy:       float64(used) / float64(r.Elapsed),
+		ReplyBytes: float64(r.Bytes) / float64(r.Messages),
+	}, nil
+}
+
+// measureIdle compares c's resident memory before and after s.conns
+// connections; a few earlier ones have loaded the code they run.
+func (h host) measureIdle(c contender, s scenario) (result sample, err error) {
+	p, err := h.start(c, s.args)
+	if err != nil {
+		return sample{}, fmt.Errorf("%s: %w", c.name, err)
+	}
+	var conns load.Idle
+	defer func() {
+		conns.Close()
+		if err = errors.Join(err, p.stop()); err != nil {
+			err = fmt.Errorf("%s: %w", c.name, err)
+		}
+	}()
+	if err := conns.Grow(p.addr, 16, s.tls, c.name == floor); err != nil {
+		return sample{}, err
+	}
+	before, err := p.resident()
+	if err != nil {
+		return sample{}, err
+	}
+	if err := conns.Grow(p.addr, s.conns, s.tls, c.name == floor); err != nil {
+		return sample{}, err
+	}
+	after, err := p.resident()
+	if err != nil {
+		return sample{}, err
+	}
+	return sample{Resident: float64(after-before) / float64(s.conns)}, nil
+}

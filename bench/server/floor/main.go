@@ -1,0 +1,79 @@
+// The floor: what echoing bytes over net.Conn costs when there is no
+// WebSocket. It answers the handshake, then returns every byte as it came,
+// mask included; the load generator expects exactly that of it.
+package main
+
+import (
+	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"log"
+	"net"
+	"net/textproto"
+
+	"github.com/tautws/websocket/bench/server/serve"
+)
+
+func main() {
+	serve.Main(func(o serve.Options) serve.Program {
+		group := serve.NewGroup[net.Conn](o)
+		return serve.Program{
+			Serve: func(ln net.Listener) error {
+				for {
+					c, err := ln.Accept()
+					if err != nil {
+						return err
+					}
+					go func() {
+						if err := handshake(c); err != nil {
+							c.Close()
+							return
+						}
+						group.Add(c)
+						// A new goroutine, because parsing has grown the
+						// stack of this one.
+						go echo(c, o.Buffer)
+					}()
+				}
+			},
+			Broadcast: func(payload []byte) {
+				frame := append(binary.BigEndian.AppendUint16([]byte{0x82, 126}, uint16(len(payload))), payload...)
+				group.Each(func(c net.Conn) {
+					if _, err := c.Write(frame); err != nil {
+						log.Print(err)
+					}
+				})
+			},
+		}
+	})
+}
+
+func handshake(c net.Conn) error {
+	in := textproto.NewReader(bufio.NewReaderSize(c, 1024))
+	if _, err := in.ReadLine(); err != nil {
+		return err
+	}
+	header, err := in.ReadMIMEHeader()
+	if err != nil {
+		return err
+	}
+	sum := sha1.Sum([]byte(header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	_, err = c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n"))
+	return err
+}
+
+func echo(c net.Conn, size int) {
+	defer c.Close()
+	buf := make([]byte, size)
+	for {
+		n, err := c.Read(buf)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}

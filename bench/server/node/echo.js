@@ -1,0 +1,37 @@
+// The echo server of npm's ws, obeying the commands of server/serve.
+'use strict';
+
+const { WebSocketServer } = require('ws');
+const args = new Set(process.argv.slice(2));
+
+const server = new WebSocketServer({
+  host: '127.0.0.1',
+  port: 0,
+  maxPayload: 16 << 20,
+  perMessageDeflate: args.has('-deflate')
+    ? { serverNoContextTakeover: !args.has('-takeover'), zlibDeflateOptions: { level: 1 } }
+    : false,
+});
+
+server.on('listening', () => {
+  const { address, port } = server.address();
+  console.log(`${address}:${port}`);
+});
+
+server.on('connection', (socket) => {
+  socket.on('error', () => {});
+  socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
+});
+
+require('readline')
+  .createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    if (line === 'gc') {
+      for (let i = 0; i < 4; i++) global.gc();
+    } else if (line.startsWith('broadcast ')) {
+      const payload = Buffer.from(line.slice('broadcast '.length));
+      for (const socket of server.clients) socket.send(payload, { binary: true });
+    }
+    console.log('ok');
+  })
+  .on('close', () => process.exit(0));

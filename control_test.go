@@ -1,0 +1,307 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// WriteControl is bounded by its own deadline and by nothing else.
+func TestWriteControlDeadline(t *testing.T) {
+	for name, stale := range map[string]time.Time{"none": {}, "passed": aLongTimeAgo, "far": time.Now().Add(1e6 * time.Hour)} {
+		for _, d := range []time.Duration{0, time.Minute, -time.Minute} {
+			bubble(t, fmt.Sprintf("%v beside a write deadline that is %s", d, name), func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: true})
+				c.SetWriteDeadline(stale)
+				deadline := time.Time{}
+				if d != 0 {
+					deadline = time.Now().Add(d)
+				}
+				done := async(func() error { return c.WriteControl(PingMessage, []byte("x"), deadline) })
+				if d < 0 {
+					wantDeadline(t, <-done, true)
+				} else {
+					advance(50 * time.Second)
+					p.expect(pingFrame("x"))
+					if err := <-done; err != nil {
+						t.Errorf("WriteControl: %v", err)
+					}
+				}
+				// The application's deadline is in force again.
+				write := async(func() error { return c.WriteMessage(TextMessage, nil) })
+				if name == "passed" {
+					wantDeadline(t, <-write, false)
+				} else {
+					p.expect(textFrame(""))
+				}
+			})
+		}
+	}
+}
+
+// Behind a writer whose peer does not read.
+func TestWriteControlBehindWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		first := async(func() error { return c.WriteMessage(TextMessage, []byte("first")) })
+		synctest.Wait()
+		start := time.Now()
+		err := c.WriteControl(PingMessage, nil, start.Add(time.Second))
+		wantDeadline(t, err, true)
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("gave up after %v", took)
+		}
+		forever := async(func() error { return c.WriteControl(PingMessage, []byte("y"), time.Time{}) })
+		advance(time.Hour)
+		stillWaiting(t, "a ping without a deadline", forever)
+		p.expect(textFrame("first"), pingFrame("y"))
+		if err := errors.Join(<-first, <-forever); err != nil {
+			t.Error(err)
+		}
+		// Its own write timing out is permanent: a part may be on its way.
+		err = c.WriteControl(PingMessage, nil, time.Now().Add(time.Second))
+		wantDeadline(t, err, false)
+		if again := c.WriteMessage(TextMessage, nil); again != err {
+			t.Errorf("then %v, want the same error", again)
+		}
+	})
+}
+
+// A write deadline that the application set long ago stops none of what the
+// connection sends by itself.
+func TestStaleWriteDeadline(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		c.SetWriteDeadline(aLongTimeAgo)
+		done := async(func() error { return readErr(c) })
+		for i := range 3 {
+			go p.send(pingFrame(fmt.Sprint(i)))
+			p.expect(pongFrame(fmt.Sprint(i)))
+		}
+		go p.send(closeFrame(1001, "bye"))
+		p.expect(closeFrame(1001, ""))
+		if err := <-done; !IsCloseError(err, 1001) {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStaleWriteDeadlineFail(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		c.SetWriteDeadline(aLongTimeAgo)
+		go readErr(c)
+		go p.send(frame(0x83, ""))
+		p.expect(closeFrame(1002, "reserved opcode 3"))
+	})
+}
+
+func TestStaleWriteDeadlineShutdown(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		c.SetWriteDeadline(aLongTimeAgo)
+		done := async(func() error { return c.Shutdown(t.Context(), 1001, "bye") })
+		p.expect(closeFrame(1001, "bye"))
+		go p.send(closeFrame(1001, ""))
+		if err := <-done; err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}
+
+// The reader meets pings while a writer waits for the peer. It goes on, and
+// the pong for the last ping leaves as soon as the writer's frame is out.
+func TestPongBehindWriter(t *testing.T) {
+	for _, server := range []bool{true, false} {
+		bubble(t, fmt.Sprint("server ", server), func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: server})
+			w, err := c.NextWriter(BinaryMessage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			part := strings.Repeat("x", 5000)
+			writing := async(func() error {
+				for range 3 {
+					if _, err := io.WriteString(w, part); err != nil {
+						return err
+					}
+				}
+				return w.Close()
+			})
+			for i := range 3 { // each fragment of the message but the last
+				synctest.Wait()
+				for _, ping := range []string{"a", "b", "c"} {
+					go p.send(pingFrame(ping+fmt.Sprint(i)), textFrame("read on"))
+					wantRead(t, c, "read on")
+				}
+				var opcode byte = BinaryMessage
+				if i > 0 {
+					opcode = continuationFrame
+				}
+				p.expect(frame(opcode, part), pongFrame(fmt.Sprint("c", i)))
+			}
+			p.expect(frame(0x80, ""))
+			if err := <-writing; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A peer that pings and takes no pongs costs neither memory nor the reader.
+func TestPingFlood(t *testing.T) {
+	const pings = 5000
+	payload := func(i int) string { return fmt.Sprintf("%0125d", i) }
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		go func() {
+			for i := range pings {
+				p.send(pingFrame(payload(i)))
+			}
+			p.send(textFrame("the end"))
+		}()
+		wantRead(t, c, "the end")
+		last := ""
+		for n := 0; last != payload(pings-1); n++ {
+			f, err := p.next()
+			if err != nil || f.first != 0x8a || f.payload <= last {
+				t.Fatalf("frame %02x %s behind %s: %v", f.first, f.payload, last, err)
+			}
+			if last = f.payload; n*127 > 3*holdLimit {
+				t.Fatalf("%d pongs were kept", n)
+			}
+		}
+	})
+}
+
+func TestPingFloodOverTCP(t *testing.T) {
+	const pings = 100_000
+	c, p := overTCP(t, connConfig{isServer: true})
+	c.nc.(*net.TCPConn).SetWriteBuffer(4 << 10)
+	flood := wireBytes(repeated(1000, pingFrame(strings.Repeat("x", 125))), true)
+	go func() {
+		for range pings / 1000 {
+			p.Write(flood)
+		}
+		p.send(pingFrame("last"), textFrame("the end"))
+	}()
+	wantRead(t, c, "the end")
+	c.wire.lock(nil, time.Time{})
+	held := c.npending
+	c.unlockWire()
+	if held > 2*holdLimit {
+		t.Errorf("%d bytes are held", held)
+	}
+	for {
+		f, err := p.next()
+		if err != nil || f.first != 0x8a {
+			t.Fatalf("frame %02x, %v, want a pong", f.first, err)
+		}
+		if f.payload == "last" {
+			break
+		}
+	}
+}
+
+func TestControlHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		var seen []string
+		note := func(kind string) func(string) error {
+			return func(data string) error { seen = append(seen, kind+" "+data); return nil }
+		}
+		c.SetPingHandler(note("ping"))
+		c.SetPongHandler(note("pong"))
+		go p.send(pingFrame("1"), pongFrame("2"), frame(0x01, "a"), pingFrame("3"), frame(0x80, "b"))
+		wantRead(t, c, "ab")
+		if got := strings.Join(seen, ", "); got != "ping 1, pong 2, ping 3" {
+			t.Errorf("handlers saw %s", got)
+		}
+		// What the accessors return is what was set, and can be called.
+		c.PingHandler()("4")
+		c.PongHandler()("5")
+		if got := strings.Join(seen[3:], ", "); got != "ping 4, pong 5" {
+			t.Errorf("the handlers returned are not those set: %s", got)
+		}
+		// nil restores the defaults: a pong, and nothing.
+		c.SetPingHandler(nil)
+		c.SetPongHandler(nil)
+		go p.send(pingFrame("6"), pongFrame("7"), textFrame("c"))
+		frames := p.collect()
+		wantRead(t, c, "c")
+		if err := errors.Join(c.PingHandler()("8"), c.PongHandler()("9")); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		c.Close()
+		if got := <-frames; !sameFrames(got, []wireFrame{pongFrame("6"), pongFrame("8")}) {
+			t.Errorf("sent %q", payloads(got))
+		}
+		if len(seen) != 5 {
+			t.Errorf("handlers that were removed saw %q", seen[5:])
+		}
+	})
+}
+
+func TestControlHandlerErrors(t *testing.T) {
+	failure := errors.New("the handler's")
+	for _, test := range []struct {
+		name  string
+		set   func(c *Conn)
+		frame wireFrame
+	}{
+		{"ping", func(c *Conn) { c.SetPingHandler(func(string) error { return failure }) }, pingFrame("")},
+		{"pong", func(c *Conn) { c.SetPongHandler(func(string) error { return failure }) }, pongFrame("")},
+		{"close", func(c *Conn) { c.SetCloseHandler(func(int, string) error { return failure }) }, closeFrame(1000, "")},
+	} {
+		for _, method := range readMethods {
+			bubble(t, test.name+" in "+method.name, func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: true})
+				p.drain()
+				test.set(c)
+				go p.send(test.frame, textFrame("never"))
+				for range 2 {
+					if _, err := method.read(c); err != failure {
+						t.Errorf("error %v, want the handler's itself", err)
+					}
+				}
+				if err := c.WriteMessage(TextMessage, nil); err != nil {
+					t.Errorf("writing ended as well: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// Handlers may write whatever they like.
+func TestControlHandlersWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		c.SetPingHandler(func(data string) error {
+			w, err := c.NextWriter(TextMessage)
+			if err != nil {
+				return err
+			}
+			io.WriteString(w, "pinged with "+data)
+			return errors.Join(w.Close(), c.WriteControl(PongMessage, []byte(data), time.Now().Add(time.Second)))
+		})
+		c.SetPongHandler(func(data string) error { return c.WriteMessage(TextMessage, []byte("ponged with "+data)) })
+		c.SetCloseHandler(func(code int, text string) error {
+			c.WriteMessage(TextMessage, []byte("last words"))
+			return c.WriteControl(CloseMessage, FormatCloseMessage(code, text), time.Time{})
+		})
+		frames := p.collect()
+		go p.send(pingFrame("x"), pongFrame("y"), closeFrame(4000, "z"))
+		if err := readErr(c); !IsCloseError(err, 4000) {
+			t.Error(err)
+		}
+		c.Close()
+		want := []wireFrame{textFrame("pinged with x"), pongFrame("x"), textFrame("ponged with y"),
+			textFrame("last words"), closeFrame(4000, "z")}
+		if got := <-frames; !sameFrames(got, want) {
+			t.Errorf("sent %q", payloads(got))
+		}
+	})
+}

@@ -1,0 +1,182 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		asyncRead(c)
+		done := async(func() error { return c.Ping(t.Context()) })
+		f, err := p.next()
+		if err != nil || f.first != 0x89 {
+			t.Fatalf("frame %02x, %v, want a ping", f.first, err)
+		}
+		stillWaiting(t, "Ping", done)
+		for _, foreign := range []string{"", "x", f.payload + "x", f.payload[1:], strings.Repeat("x", len(f.payload))} {
+			p.send(pongFrame(foreign))
+		}
+		stillWaiting(t, "Ping after pongs to other pings", done)
+		p.send(pongFrame(f.payload))
+		if err := ended(t, "Ping", done); err != nil {
+			t.Error(err)
+		}
+		p.send(pongFrame(f.payload)) // once more does no harm
+		synctest.Wait()
+	})
+}
+
+func TestPingsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		asyncRead(c)
+		const n = 8
+		var done [n]<-chan error
+		var sent [n]string
+		seen := map[string]bool{}
+		for i := range n {
+			done[i] = async(func() error { return c.Ping(context.Background()) })
+			f, err := p.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent[i], seen[f.payload] = f.payload, true
+		}
+		if len(seen) != n {
+			t.Fatalf("%d different payloads for %d pings", len(seen), n)
+		}
+		// RFC 6455 §5.5.3: a pong answers the pings before its own as well.
+		for i, answered := range []int{0, 1, 4, 7} {
+			p.send(pongFrame(sent[answered]))
+			first := []int{0, 1, 2, 5}[i]
+			for k := first; k <= answered; k++ {
+				if err := ended(t, fmt.Sprint("ping ", k), done[k]); err != nil {
+					t.Error(err)
+				}
+			}
+			for k := answered + 1; k < n; k++ {
+				stillWaiting(t, fmt.Sprint("ping ", k), done[k])
+			}
+		}
+	})
+}
+
+// What ends a ping that is not answered.
+func TestPingEnds(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(c *Conn, p *peer, cancel func())
+		want error
+	}{
+		{"context", func(c *Conn, p *peer, cancel func()) { cancel() }, errCause},
+		{"Close", func(c *Conn, p *peer, cancel func()) { c.Close() }, net.ErrClosed},
+		{"end of the stream", func(c *Conn, p *peer, cancel func()) { p.Close() }, io.ErrUnexpectedEOF},
+		{"close frame", func(c *Conn, p *peer, cancel func()) { p.send(closeFrame(1000, "")) }, &CloseError{Code: 1000}},
+		{"protocol error", func(c *Conn, p *peer, cancel func()) { p.send(frame(0x83, "")) }, violation("reserved opcode 3")},
+	} {
+		bubble(t, test.name, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			p.drain()
+			asyncRead(c)
+			ctx, cancel := newCancel()
+			one := async(func() error { return c.Ping(ctx) })
+			two := async(func() error { return c.Ping(ctx) })
+			synctest.Wait()
+			test.end(c, p, cancel)
+			for _, done := range []<-chan error{one, two} {
+				err := ended(t, "Ping", done)
+				if !errors.Is(err, test.want) && fmt.Sprint(err) != fmt.Sprint(test.want) {
+					t.Errorf("Ping: %v, want %v", err, test.want)
+				}
+			}
+			if err := async(func() error { return c.Ping(ctx) }); test.name != "context" {
+				if ended(t, "a ping behind the end", err) == nil {
+					t.Error("a ping behind the end returned no error")
+				}
+			}
+		})
+	}
+}
+
+// No one reads: the ping is sent and waits for whoever comes.
+func TestPingBeforeReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		done := async(func() error { return c.Ping(context.Background()) })
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		go p.send(pongFrame(f.payload), textFrame("a"))
+		stillWaiting(t, "Ping", done)
+		wantRead(t, c, "a")
+		if err := ended(t, "Ping", done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Given up before it was sent, a ping leaves nothing behind.
+func TestPingGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		ctx, cancel := newCancel()
+		cancel()
+		wantContext(t, c.Ping(ctx))
+		writing := async(func() error { return c.WriteMessage(TextMessage, nil) })
+		synctest.Wait()
+		waiting, cancel := newCancel()
+		time.AfterFunc(time.Second, cancel)
+		wantContext(t, c.Ping(waiting))
+		if n := len(c.hook().pings); n != 0 {
+			t.Errorf("%d pings are still listed", n)
+		}
+		p.expect(textFrame(""))
+		if err := <-writing; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The connection ends just when the ping is sent: it must not wait for ever.
+func TestPingWhileReadingEnds(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			c, s, p := sunk(t, connConfig{isServer: true})
+			_ = s
+			asyncRead(c)
+			synctest.Wait()
+			go p.Close()
+			<-async(func() error { return c.Ping(context.Background()) })
+		})
+	}
+}
+
+// A close handler runs while the reading half is taken; a ping that is sent
+// meanwhile, or shortly after, ends with the connection's error.
+func TestPingDuringCloseHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s, p := sunk(t, connConfig{isServer: true})
+		_ = s
+		var done <-chan error
+		c.SetCloseHandler(func(int, string) error {
+			done = async(func() error { return c.Ping(context.Background()) })
+			synctest.Wait()
+			return nil
+		})
+		go p.send(closeFrame(1000, ""))
+		readErr(c)
+		if err := ended(t, "Ping", done); !IsCloseError(err, 1000) {
+			t.Errorf("Ping: %v", err)
+		}
+	})
+}
