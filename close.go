@@ -251,7 +251,7 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
 	}
 	ended := effective(ctx)
-	err := c.writeControl(ended, CloseMessage, closePayload(code, text))
+	err := c.controlWithin(ended, time.Time{}, CloseMessage, closePayload(code, text))
 	if err == nil || err == ErrCloseSent {
 		err = c.awaitClose(ended)
 	}

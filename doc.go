@@ -35,6 +35,10 @@
 //		return err
 //	}
 //	_, p, err := c.ReadMessageContext(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	fmt.Printf("%s\n", p)
 //
 // # Messages
 //

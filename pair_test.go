@@ -341,3 +341,11 @@ func (s *sink) count() int {
 	defer s.mu.Unlock()
 	return len(s.writes)
 }
+
+// expectClosed checks that nobody reads at the other end any more.
+func (p *peer) expectClosed() {
+	p.t.Helper()
+	if _, err := p.Write([]byte{0}); err == nil {
+		p.t.Error("the connection is still open")
+	}
+}

@@ -147,26 +147,26 @@ func TestPingGivenUp(t *testing.T) {
 	})
 }
 
-// The connection ends just when the ping is sent: it must not wait for ever.
-func TestPingWhileReadingEnds(t *testing.T) {
-	for range 300 {
-		synctest.Test(t, func(t *testing.T) {
-			c, s, p := sunk(t, connConfig{isServer: true})
-			_ = s
-			asyncRead(c)
-			synctest.Wait()
-			go p.Close()
-			<-async(func() error { return c.Ping(context.Background()) })
-		})
-	}
+// The reading ends just before the ping is listed: it must not wait for ever.
+func TestPingBehindLastRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _, _ := sunk(t, connConfig{isServer: true})
+		c.rd.lock(nil, time.Time{}) // as the reader that meets the error
+		c.endReading(io.ErrUnexpectedEOF)
+		done := async(func() error { return c.Ping(context.Background()) })
+		synctest.Wait()
+		c.rd.unlock()
+		if err := ended(t, "Ping", done); err != io.ErrUnexpectedEOF {
+			t.Errorf("Ping: %v", err)
+		}
+	})
 }
 
 // A close handler runs while the reading half is taken; a ping that is sent
 // meanwhile, or shortly after, ends with the connection's error.
 func TestPingDuringCloseHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, s, p := sunk(t, connConfig{isServer: true})
-		_ = s
+		c, _, p := sunk(t, connConfig{isServer: true})
 		var done <-chan error
 		c.SetCloseHandler(func(int, string) error {
 			done = async(func() error { return c.Ping(context.Background()) })

@@ -382,17 +382,23 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	if !deadline.IsZero() && time.Until(deadline) < 0 {
 		return errWriteTimeout
 	}
-	if err := c.wire.lock(never, deadline); err != nil {
+	return c.controlWithin(never, deadline, messageType, data)
+}
+
+// controlWithin sends a control message within bounds of its own, not those
+// that the application set for its data.
+func (c *Conn) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
+	if err := c.wire.lock(ctx, deadline); err != nil {
 		return err
 	}
 	err := c.writeErr
 	if err == nil {
-		plain := deadline.IsZero() && c.wbound.watch == nil && c.wbound.unset()
-		if !plain {
-			c.wbound.begin(never, deadline, c.nc, writing)
+		unbound := ctx == nil && deadline.IsZero() && c.wbound.watch == nil && c.wbound.unset()
+		if !unbound {
+			c.wbound.begin(ctx, deadline, c.nc, writing)
 		}
 		err = c.controlLocked(messageType, data)
-		if !plain {
+		if !unbound {
 			c.wbound.end(c.nc, writing)
 		}
 	}
