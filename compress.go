@@ -20,7 +20,8 @@ type CompressionOptions struct {
 	// if the peer asked for a window below 32 KiB), and one that has received one at most 32 KiB.
 	ContextTakeover bool
 
-	// Threshold is a message length in bytes: shorter messages are sent plain.
+	// Threshold is a message length in bytes: shorter messages are sent plain. One that outgrows the buffer of a
+	// NextWriter counts as long enough.
 	Threshold int
 
 	// Level is a level of compress/flate: 1 (fastest) to 9 (smallest), -1 for its default, -2 for Huffman coding

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -231,7 +232,7 @@ func (c *Conn) release() error {
 	c.rbound.release()
 	c.wbound.release()
 	c.keep.stop()
-	c.hooks.Load().endPings(net.ErrClosed)
+	c.hook().endPings(net.ErrClosed)
 	if c.rd.tryLock() {
 		c.dropInput()
 		c.endInflate()
@@ -247,10 +248,20 @@ func (c *Conn) kill(err error) {
 	c.abandon()
 }
 
-// connError translates an error of the network connection.
+// connError translates an error of the network connection if this end closed it.
 func (c *Conn) connError(err error) error {
-	if fatal := c.fatal.Load(); fatal != nil && errors.Is(err, net.ErrClosed) {
-		return *fatal
+	switch state := c.closed.Load(); {
+	case state == abandoned && c.fatal.Load() != nil:
+		return *c.fatal.Load()
+	case state == closed && err != io.EOF && !errors.Is(err, net.ErrClosed):
+		return &closedError{err}
 	}
 	return err
 }
+
+// A closedError makes net.ErrClosed of what a net.Conn says that is not one of
+// package net's.
+type closedError struct{ err error }
+
+func (e *closedError) Error() string   { return "websocket: " + e.err.Error() }
+func (e *closedError) Unwrap() []error { return []error{net.ErrClosed, e.err} }

@@ -19,6 +19,7 @@ type hooks struct {
 	onPong  func(appData string) error
 	onClose func(code int, text string) error
 	pings   []flight // in the order in which they were sent
+	ended   error    // no pong will come any more
 
 	mail  atomic.Bool // the mailbox is full
 	pong  [maxControlPayload]byte
@@ -122,9 +123,13 @@ func (c *Conn) Ping(ctx context.Context) error {
 	binary.LittleEndian.PutUint32(f.payload[4:], binary.LittleEndian.Uint32(b[:]))
 	h := c.hook()
 	h.mu.Lock()
+	err := h.ended
 	h.pings = append(h.pings, f)
 	h.mu.Unlock()
-	if err := c.sendPing(effective(ctx), f); err != nil {
+	if err == nil {
+		err = c.writeControl(effective(ctx), PingMessage, f.payload[:])
+	}
+	if err != nil {
 		h.cancel(f)
 		return err
 	}
@@ -135,19 +140,6 @@ func (c *Conn) Ping(ctx context.Context) error {
 		h.cancel(f)
 		return contextError(ctx)
 	}
-}
-
-func (c *Conn) sendPing(ctx context.Context, f flight) error {
-	if err := c.writeControl(ctx, PingMessage, f.payload[:]); err != nil {
-		return err
-	}
-	// A connection that ended before the flight was listed will not end it.
-	if c.rd.tryLock() {
-		err := c.readErr
-		c.rd.unlock()
-		return err
-	}
-	return nil
 }
 
 // land ends the flight that the payload of a pong belongs to and those that
@@ -166,12 +158,12 @@ func (h *hooks) land(p []byte) {
 	}
 }
 
-// endPings ends all flights because the connection ended.
+// endPings ends all flights, and those that start from now on.
 func (h *hooks) endPings(err error) {
-	if h == nil {
-		return
-	}
 	h.mu.Lock()
+	if h.ended == nil {
+		h.ended = err
+	}
 	h.endLocked(len(h.pings), err)
 	h.mu.Unlock()
 }

@@ -30,7 +30,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 	}
 	c.reads++
 	err := c.readErr
-	if err == nil {
+	if err == nil && (ctx != nil || c.rbound.watch != nil) {
 		err = c.rbound.use(ctx, c.nc, reading)
 	}
 	if err != nil {
@@ -121,7 +121,7 @@ func (c *Conn) tooBig(limit int64) error {
 }
 
 // readPayload reads payload of the current message as it was sent, across
-// frames. It returns io.EOF at the end of the message.
+// frames. It returns io.EOF with the message's last bytes.
 func (c *Conn) readPayload(p []byte) (int, error) {
 	for c.remaining == 0 {
 		if !c.in.fragment {
@@ -168,6 +168,9 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 	}
 	c.maskPos = (c.maskPos + uint8(n)) & 3
 	c.remaining -= uint64(n)
+	if c.remaining == 0 && !c.in.fragment {
+		return n, io.EOF
+	}
 	return n, nil
 }
 
@@ -177,7 +180,8 @@ type payloadReader Conn
 func (r *payloadReader) Read(p []byte) (int, error) { return (*Conn)(r).readPayload(p) }
 
 // readData reads the current message as the application gets it: inflated,
-// within the limit, and UTF-8 if it is text. It returns io.EOF at the end.
+// within the limit, and UTF-8 if it is text. It returns io.EOF with the last
+// bytes or behind them.
 func (c *Conn) readData(p []byte) (n int, err error) {
 	if c.compressed {
 		n, err = c.inflate(p)
@@ -388,6 +392,6 @@ func (c *Conn) endReading(err error) error {
 	c.readErr = err
 	c.dropInput()
 	c.keep.stop()
-	c.hooks.Load().endPings(err)
+	c.hook().endPings(err)
 	return err
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // WriteJSON sends the JSON encoding of v, followed by a newline, as a text
-// message. If v cannot be encoded nothing is sent.
+// message. If v cannot be encoded nothing is sent, and the error is that of
+// encoding/json; other errors are those of WriteMessage.
 func (c *Conn) WriteJSON(v any) error {
 	b := getBuffer(1 << minBufferBits)
 	defer b.free()
@@ -28,6 +29,9 @@ func (a *appender) Write(p []byte) (int, error) {
 // ReadJSON reads a message, of either type, and stores the JSON value it
 // begins with in what v points to; see json.Unmarshal. An empty message is
 // io.ErrUnexpectedEOF.
+//
+// After an error of encoding/json the next read begins with the next message;
+// other errors are those of ReadMessage.
 func (c *Conn) ReadJSON(v any) error {
 	_, r, err := c.NextReader()
 	if err != nil {

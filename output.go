@@ -48,7 +48,7 @@ func (c *Conn) lockWire(ctx context.Context) error {
 		}
 	}
 	err := c.writeErr
-	if err == nil {
+	if err == nil && (ctx != nil || c.wbound.watch != nil) {
 		err = c.wbound.use(ctx, c.nc, writing)
 	}
 	if err != nil {
@@ -58,11 +58,16 @@ func (c *Conn) lockWire(ctx context.Context) error {
 }
 
 func (c *Conn) unlockWire() {
-	for {
-		c.wire.unlock()
-		if c.chores.Load() == 0 || !c.wire.tryLock() {
-			return
-		}
+	c.wire.unlock()
+	if c.chores.Load() != 0 {
+		c.doChores()
+	}
+}
+
+// doChores does what was left for whoever held the wire, unless somebody holds
+// it again.
+func (c *Conn) doChores() {
+	for c.chores.Load() != 0 && c.wire.tryLock() {
 		todo := c.chores.Swap(0)
 		if todo&chorePong != 0 {
 			c.answerMailLocked()
@@ -71,15 +76,14 @@ func (c *Conn) unlockWire() {
 			c.offerLocked(PingMessage, nil)
 		}
 		c.pushLocked()
+		c.wire.unlock()
 	}
 }
 
 // leave gives a chore to whoever holds the wire.
 func (c *Conn) leave(chore uint32) {
 	c.chores.Or(chore)
-	if c.wire.tryLock() {
-		c.unlockWire()
-	}
+	c.doChores()
 }
 
 // writeFrame sends one frame. first is its first byte: opcode and flags.

@@ -22,7 +22,9 @@ type preparedDeflate struct {
 	frame   []byte // as a server sends it
 }
 
-// NewPreparedMessage returns a message of the given type. It copies data.
+// NewPreparedMessage returns a message of the given type. It copies data, which
+// must be UTF-8 in a text message; that is not checked. An unknown type is an
+// error, and so is a control message of more than 125 bytes.
 func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {
 	if !isData(messageType) {
 		if err := checkControl(messageType, data); err != nil {
@@ -58,7 +60,9 @@ func (m *PreparedMessage) deflate(key deflateKey) preparedDeflate {
 	return d
 }
 
-// WritePreparedMessage sends a prepared message. It is WriteMessage otherwise.
+// WritePreparedMessage sends a prepared message. It is WriteMessage otherwise,
+// except that with context takeover the message is compressed without the
+// earlier ones, and so is the one after it.
 func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
 	if isControl(pm.messageType) {
 		return c.writeControl(never, pm.messageType, pm.data)

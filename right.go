@@ -98,9 +98,13 @@ func (r *right) leave(w *waiter) bool {
 }
 
 func (r *right) unlock() {
-	if r.state.CompareAndSwap(rightHeld, rightFree) {
-		return
+	if !r.state.CompareAndSwap(rightHeld, rightFree) {
+		r.handOver()
 	}
+}
+
+// handOver gives a contended right to the first waiter.
+func (r *right) handOver() {
 	r.mu.Lock()
 	w := r.first
 	if w == nil {
