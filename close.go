@@ -245,7 +245,8 @@ const yieldWait = 20 * time.Millisecond
 // Messages still coming go to whoever is reading; if no one is, they are
 // discarded. Shutdown may be called more than once and from any goroutine, but
 // not from a control frame handler. Code CloseNoStatusReceived sends a close
-// frame without a code.
+// frame without a code. A code that a close frame may not carry (RFC 6455 §7.4)
+// is an error; nothing is sent and the connection stays open.
 func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
@@ -266,36 +267,34 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 }
 
 // awaitClose reads until the peer's close frame and returns nil if it came.
-// Data it leaves to a reader, unless none comes.
+// Data it leaves to a reader; if none comes it discards the data, and all that
+// follows until one does.
 func (c *Conn) awaitClose(ctx context.Context) error {
-	for {
+	alone := false // no reader came for the last data message
+	for seen := uint32(0); ; {
 		if err := c.rd.lock(ctx, time.Time{}); err != nil {
 			return err
 		}
 		err := c.readErr
+		if alone = alone && seen == c.reads; err == nil && alone {
+			err = c.skip(ctx)
+		}
 		if err == nil {
 			err = c.awaitFrame(ctx)
 		}
-		if c.peerClosed.Load() {
-			err = nil
-		}
-		seen := c.reads
+		seen = c.reads
 		c.rd.unlock()
+		if c.peerClosed.Load() {
+			return nil
+		}
 		if err != errDataAhead {
 			return err
 		}
-		if err := pause(ctx, yieldWait); err != nil {
-			return err
-		}
-		if err := c.rd.lock(ctx, time.Time{}); err != nil {
-			return err
-		}
-		if seen == c.reads && c.readErr == nil {
-			err = c.skip(ctx)
-		}
-		c.rd.unlock()
-		if err != nil && err != errDataAhead && !c.peerClosed.Load() {
-			return err
+		if !alone {
+			if err := pause(ctx, yieldWait); err != nil {
+				return err
+			}
+			alone = true
 		}
 	}
 }

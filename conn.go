@@ -162,8 +162,8 @@ func (c *Conn) Subprotocol() string { return c.subprotocol }
 // LocalAddr returns the local network address.
 func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 
-// RemoteAddr returns the remote network address. Behind a reverse proxy it is
-// the proxy's.
+// RemoteAddr returns the remote network address. Behind a reverse proxy, and
+// for a client that dials through a proxy, it is the proxy's.
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // NetConn returns the connection underneath: a *net.TCPConn, a *tls.Conn or
@@ -196,7 +196,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wbound.set(c.nc, w
 // SetReadLimit sets the largest message, in bytes, that is read from the peer.
 // The default is 64 MiB; zero or less lifts the limit. It counts the bytes
 // received as well as those they inflate to. A message beyond it fails the
-// connection with close code 1009, and reads return ErrReadLimit.
+// connection with close code 1009, and reads return ErrReadLimit. It may be
+// called at any time and acts on a message in progress from its next frame on.
 func (c *Conn) SetReadLimit(limit int64) { c.limit.Store(limit) }
 
 // The states of Conn.closed.
@@ -209,7 +210,8 @@ const (
 // Close closes the network connection at once, without a close handshake;
 // Shutdown does the handshake. Frames that earlier writes accepted are sent
 // first. Reads and writes in progress fail, as do later ones, with errors for
-// which errors.Is(err, net.ErrClosed) holds.
+// which errors.Is(err, net.ErrClosed) holds. It may be called more than once;
+// after the first time it may return such an error itself.
 func (c *Conn) Close() error {
 	if c.closed.Swap(closed) == abandoned {
 		return nil
@@ -232,7 +234,11 @@ func (c *Conn) release() error {
 	c.rbound.release()
 	c.wbound.release()
 	c.keep.stop()
-	c.hook().endPings(net.ErrClosed)
+	if fatal := c.fatal.Load(); fatal != nil {
+		c.hook().endPings(*fatal)
+	} else {
+		c.hook().endPings(net.ErrClosed)
+	}
 	if c.rd.tryLock() {
 		c.dropInput()
 		c.endInflate()

@@ -115,7 +115,8 @@ func (c *Conn) answerMailLocked() {
 // latest of several pings (RFC 6455 §5.5.3), a pong ends the pings sent before
 // its own as well.
 //
-// The error is the cause of ctx, or what ended the connection.
+// The error is one for which errors.Is finds context.Cause(ctx), or what ended
+// the connection.
 func (c *Conn) Ping(ctx context.Context) error {
 	f := flight{done: make(chan error, 1)}
 	a, b := newMaskKey(), newMaskKey() // as good as any random bytes

@@ -172,7 +172,7 @@ func TestPingFlood(t *testing.T) {
 }
 
 func TestPingFloodOverTCP(t *testing.T) {
-	const pings = 100_000
+	const pings = 50_000
 	c, p := overTCP(t, connConfig{isServer: true})
 	c.nc.(*net.TCPConn).SetWriteBuffer(4 << 10)
 	flood := wireBytes(repeated(1000, pingFrame(strings.Repeat("x", 125))), true)

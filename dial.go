@@ -56,7 +56,7 @@ type Dialer struct {
 	// WriteBufferPool is a pool of buffers for writing. Use one pool per value of WriteBufferSize.
 	WriteBufferPool BufferPool
 
-	// Subprotocols are the subprotocols to offer, the preferred one first.
+	// Subprotocols are the subprotocols to offer, the preferred one first. Each must be a token.
 	Subprotocols []string
 
 	// EnableCompression offers compression to the server (RFC 7692). See Compression.

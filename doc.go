@@ -81,8 +81,8 @@
 // included. The methods whose names end in Context take a context for one call; passing the same
 // context to every call is cheap. A read that ends between messages, by either, leaves the
 // connection usable; inside a message it does not. A write that ends while it waits for another
-// goroutine's message has sent nothing and leaves the connection usable; a write that had begun is
-// permanent, as part of a frame may have left.
+// goroutine's message has sent nothing and leaves the connection usable; the end of a write, or of a
+// streamed message, that had begun is permanent, as part of it may have left.
 //
 // Once Upgrade has returned, the context of the HTTP request ends when the handler returns, and not
 // when the peer goes away: reads and writes tell that.

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// HandshakeError is the error of an [Upgrader.Upgrade] that refused the request. Its text is also
+// HandshakeError is the error, as a value, of an [Upgrader.Upgrade] that refused the request. Its text is also
 // the body of the HTTP answer, unless Upgrader.Error wrote another one.
 type HandshakeError struct {
 	message string

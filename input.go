@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"io"
+	"net"
 	"strconv"
 )
 
@@ -299,7 +300,7 @@ func (c *Conn) fill() error {
 // without one. Between messages it waits with a few bytes only.
 func (c *Conn) readBlocking() (int, error) {
 	if c.rbuf == nil && !c.inMessage {
-		n, err := c.nc.Read(c.tiny[:])
+		n, err := readSome(c.nc, c.tiny[:])
 		if n > 0 {
 			c.rbuf = getBuffer(int(c.readSize))
 			copy(c.rbuf.b, c.tiny[:n])
@@ -309,7 +310,18 @@ func (c *Conn) readBlocking() (int, error) {
 	if c.rbuf == nil {
 		c.rbuf = getBuffer(int(c.readSize))
 	}
-	return c.nc.Read(c.rbuf.b[c.w:])
+	return readSome(c.nc, c.rbuf.b[c.w:])
+}
+
+// readSome reads from a net.Conn, which may return without a byte or an error
+// now and then.
+func readSome(nc net.Conn, p []byte) (int, error) {
+	for range 100 {
+		if n, err := nc.Read(p); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
 }
 
 // adapt lets the size of the next read follow the n bytes that this one found.
@@ -329,7 +341,7 @@ func (c *Conn) readDirect(p []byte) (int, error) {
 	c.beforeWait()
 	c.r, c.w = 0, 0
 	c.dropEmptyBuffer()
-	n, err := c.nc.Read(p)
+	n, err := readSome(c.nc, p)
 	return n, c.afterRead(n, err)
 }
 
@@ -348,9 +360,6 @@ func (c *Conn) afterRead(n int, err error) error {
 			c.keep.heard()
 		}
 		return nil // an error beside it will come again
-	}
-	if err == nil {
-		err = io.ErrNoProgress
 	}
 	return c.readFailed(err)
 }

@@ -70,9 +70,9 @@ func (c *Conn) checkAlive() {
 	case pinged <= last:
 		k.pinged.Store(int64(now))
 		c.leave(chorePing)
-		next = k.Timeout
+		next = min(k.Timeout, k.Interval) // life may come before the timeout
 	case now-pinged < k.Timeout:
-		next = k.Timeout - (now - pinged)
+		next = min(k.Timeout-(now-pinged), k.Interval)
 	case c.inputWaits():
 		k.heard()
 		next = k.Interval

@@ -379,6 +379,8 @@ func (c *Conn) flushBeforeClose() {
 
 // Flush sends at once what earlier writes left to be sent together with later
 // ones. It is needed only where even WriteDelay is too long a wait.
+// It returns the error of that write, which is permanent, and nil after a close
+// frame.
 func (c *Conn) Flush() error {
 	err := c.lockWire(never)
 	if err == nil {

@@ -12,6 +12,14 @@ import (
 	"time"
 )
 
+// inFlight is how many pings wait for their pong.
+func inFlight(c *Conn) int {
+	h := c.hook()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.pings)
+}
+
 func TestPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -137,7 +145,7 @@ func TestPingGivenUp(t *testing.T) {
 		waiting, cancel := newCancel()
 		time.AfterFunc(time.Second, cancel)
 		wantContext(t, c.Ping(waiting))
-		if n := len(c.hook().pings); n != 0 {
+		if n := inFlight(c); n != 0 {
 			t.Errorf("%d pings are still listed", n)
 		}
 		p.expect(textFrame(""))

@@ -43,7 +43,8 @@ func (c *Conn) next() (int, error) {
 
 // ReadMessage reads the next message. The slice belongs to the caller.
 //
-// Errors are permanent, and repeated by every later call, but for a deadline
+// The error is a *CloseError, a *ProtocolError, ErrReadLimit, a timeout or a net
+// error. All are permanent, and repeated by every later call, but for a deadline
 // that passed between messages. If an error comes inside a message, what was
 // read of it is returned as well.
 func (c *Conn) ReadMessage() (messageType int, p []byte, err error) {
@@ -172,29 +173,34 @@ func (c *Conn) nextReader(ctx context.Context) (int, io.Reader, error) {
 		c.rd.unlock()
 		return noFrame, nil, err
 	}
-	r := &messageReader{c, ctx}
+	r := &messageReader{c: c, ctx: ctx}
 	c.reader = r
 	c.rd.unlock()
 	return messageType, r, nil
 }
 
 type messageReader struct {
-	c   *Conn
-	ctx context.Context
+	c    *Conn
+	ctx  context.Context
+	done bool // the message was read to its end
 }
 
 func (r *messageReader) Read(p []byte) (int, error) {
 	c := r.c
+	if r.done {
+		return 0, io.EOF
+	}
 	if err := c.lockRead(r.ctx); err != nil {
 		return 0, err
 	}
 	n, err := 0, io.EOF
 	if c.reader == r {
-		if n, err = c.readData(p); n > 0 && err == io.EOF {
-			err = nil
-		}
+		n, err = c.readData(p)
 	}
 	c.rd.unlock()
+	if r.done = err == io.EOF; r.done && n > 0 {
+		err = nil
+	}
 	return n, err
 }
 

@@ -28,7 +28,9 @@ type BufferPool interface {
 
 // WriteMessage sends a message of the given type in one frame. The caller's
 // bytes are not modified, and not referred to after the return. A text message
-// must be UTF-8; it is not checked.
+// must be UTF-8; it is not checked. The error is ErrCloseSent after a close
+// frame was sent, and one for which errors.Is(err, os.ErrDeadlineExceeded)
+// holds after a write deadline; an error of the network is permanent.
 //
 // Control messages may be sent too, see WriteControl.
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
@@ -131,11 +133,12 @@ func (c *Conn) writeDeflated(ctx context.Context, opcode byte, data []byte) erro
 }
 
 // EnableWriteCompression turns compression of outgoing messages off and on
-// again. It has no effect unless permessage-deflate was negotiated.
+// again, from the next message on. It has no effect unless permessage-deflate was negotiated.
 func (c *Conn) EnableWriteCompression(enable bool) { c.plain.Store(!enable) }
 
 // SetCompressionLevel sets the compress/flate level, -2 to 9, of the messages
-// that follow. It has no effect unless permessage-deflate was negotiated.
+// that follow. It has no effect unless permessage-deflate was negotiated. Any
+// other level is an error and changes nothing.
 func (c *Conn) SetCompressionLevel(level int) error {
 	if !validLevel(level) {
 		return errors.New("websocket: invalid compression level")
@@ -152,12 +155,15 @@ func (c *Conn) SetCompressionLevel(level int) error {
 // A message that fits into the buffer is sent in one frame. A writer is not to
 // be used by two goroutines at a time. For control messages, which are never
 // fragmented, up to 125 bytes may be written.
+//
+// Write and Close return the errors of WriteMessage. After one the message is
+// given up; if part of it was sent, no other can follow on the connection.
 func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
 	return c.nextWriter(never, messageType)
 }
 
-// NextWriterContext is NextWriter whose writer also ends when ctx does. See
-// WriteMessageContext for what that means.
+// NextWriterContext is NextWriter whose writer also ends when ctx does. Between
+// two frames of its message that is permanent, else see WriteMessageContext.
 func (c *Conn) NextWriterContext(ctx context.Context, messageType int) (io.WriteCloser, error) {
 	return c.nextWriter(effective(ctx), messageType)
 }
@@ -374,7 +380,9 @@ func (w *messageWriter) end(err error) error {
 // WriteControl sends a control message: CloseMessage, PingMessage or
 // PongMessage with at most 125 bytes. It gives up when deadline passes; the
 // zero value means never. It may go out between the frames of a message that
-// is being sent. After a CloseMessage nothing more can be sent.
+// is being sent. After a CloseMessage nothing more can be sent, and writes
+// return ErrCloseSent (RFC 6455 §5.5.1). The close code is not checked;
+// Shutdown does that.
 func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) error {
 	if err := checkControl(messageType, data); err != nil {
 		return err

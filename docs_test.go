@@ -1,0 +1,224 @@
+package websocket_test
+
+// The documents are held to the code: what they show compiles, where they
+// point there is something, and the layout they describe is the layout.
+
+import (
+	"fmt"
+	"go/ast"
+	"go/doc/comment"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const (
+	modulePath  = "github.com/tautws/websocket"
+	gorillaPath = "github.com/gorilla/websocket"
+)
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A snippet is a piece of Go in a document.
+type snippet struct{ where, code string }
+
+var fence = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+
+func snippets(t *testing.T) (all []snippet) {
+	for _, name := range []string{"README.md", "MIGRATING.md"} {
+		found := fence.FindAllStringSubmatch(readDoc(t, name), -1)
+		if len(found) == 0 {
+			t.Errorf("%s shows no code", name)
+		}
+		for i, m := range found {
+			all = append(all, snippet{fmt.Sprintf("%s, block %d", name, i+1), m[1]})
+		}
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, block := range new(comment.Parser).Parse(f.Doc.Text()).Content {
+		// The other blocks are a table and a command.
+		if code, ok := block.(*comment.Code); ok && strings.Contains(code.Text, "websocket.") {
+			all = append(all, snippet{fmt.Sprintf("doc.go, paragraph %d", i+1), code.Text})
+		}
+	}
+	return all
+}
+
+// What a snippet may use without importing or declaring it.
+var (
+	snippetImports = []string{"bytes", "context", "errors", "fmt", "io", "log", "net", "net/http", "os", "sync", "time", "unicode/utf8", modulePath}
+	snippetNames   = map[string]string{
+		"ctx":           "context.Context",
+		"c":             "*websocket.Conn",
+		"handle":        "func([]byte)",
+		"readLoopEnded": "chan struct{}",
+	}
+)
+
+// program makes a whole file of a snippet: declarations get a package clause
+// and imports, statements a function around them as well.
+func program(code string) (string, error) {
+	code = strings.ReplaceAll(code, gorillaPath, modulePath)
+	if strings.HasPrefix(code, "package ") {
+		return code, nil
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), "", "package snippet\n"+code, 0)
+	if err != nil {
+		result, end := "", ""
+		if strings.Contains(code, "return err\n") {
+			result, end = "error", "return nil\n"
+		}
+		code = "func _() " + result + " {\nif true {\n" + code + "}\n" + end + "}\n"
+		if f, err = parser.ParseFile(token.NewFileSet(), "", "package snippet\n"+code, 0); err != nil {
+			return "", err
+		}
+	}
+	var vars strings.Builder
+	for name, typ := range snippetNames {
+		if unresolved(f, name) {
+			fmt.Fprintf(&vars, "var %s %s\n", name, typ)
+		}
+	}
+	code += vars.String()
+	if f, err = parser.ParseFile(token.NewFileSet(), "", "package snippet\n"+code, 0); err != nil {
+		return "", err
+	}
+	head := "package snippet\n"
+	for _, path := range snippetImports {
+		if unresolved(f, path[strings.LastIndexByte(path, '/')+1:]) {
+			head += fmt.Sprintf("import %q\n", path)
+		}
+	}
+	return head + code, nil
+}
+
+func unresolved(f *ast.File, name string) bool {
+	for _, id := range f.Unresolved {
+		if id.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Every snippet compiles, and go vet has nothing to say about it; what is
+// shown as the code before a migration does so as well, with the new import
+// path.
+func TestDocsCompile(t *testing.T) {
+	checkout, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("go.mod", fmt.Sprintf("module snippets\n\ngo 1.25\n\nrequire %[1]s v0.0.0\n\nreplace %[1]s => %[2]q\n", modulePath, checkout))
+	for i, s := range snippets(t) {
+		text, err := program(s.code)
+		if err != nil {
+			t.Errorf("%s: %v", s.where, err)
+			continue
+		}
+		write(fmt.Sprintf("s%d/%s.go", i, strings.NewReplacer(" ", "_", ",", "").Replace(s.where)), text)
+	}
+	cmd := exec.Command("go", "vet", "./...")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("go vet: %v\n%s", err, out)
+	}
+}
+
+// The README stays short.
+func TestDocsReadme(t *testing.T) {
+	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 200 {
+		t.Errorf("README.md has %d lines, it may have 200", lines)
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+// Every relative link leads to a file.
+func TestDocsLinks(t *testing.T) {
+	var names []string
+	for _, pattern := range []string{"*.md", "*/*.md", "*/*/*.md"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
+	}
+	for _, name := range names {
+		if strings.Contains(name, "node_modules") {
+			continue
+		}
+		for _, m := range link.FindAllStringSubmatch(readDoc(t, name), -1) {
+			target, _, _ := strings.Cut(m[1], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(name), filepath.FromSlash(target))); err != nil {
+				t.Errorf("%s links to %s: %v", name, m[1], err)
+			}
+		}
+	}
+}
+
+// README.md and MIGRATING.md show the same table of differences.
+func TestDocsTable(t *testing.T) {
+	rows := func(name string) string {
+		_, table, _ := strings.Cut(readDoc(t, name), "| gorilla/websocket | here |\n")
+		table, _, _ = strings.Cut(table, "\n\n")
+		return table
+	}
+	if readme := rows("README.md"); readme == "" || readme != rows("MIGRATING.md") {
+		t.Error("the tables of differences in README.md and MIGRATING.md are not the same")
+	}
+}
+
+// The table of CONTRIBUTING.md has every source file. No file of the package,
+// test or not, imports the module by its path: where `replace` puts it in the
+// place of another module, that import would ask for a second copy of it.
+func TestDocsLayout(t *testing.T) {
+	layout := readDoc(t, "CONTRIBUTING.md")
+	names, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, "_test.go") && !strings.Contains(layout, name) {
+			t.Errorf("CONTRIBUTING.md does not say what lives in %s", name)
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range f.Imports {
+			if strings.HasPrefix(strings.Trim(spec.Path.Value, "`\""), modulePath) {
+				t.Errorf("%s imports %s", name, spec.Path.Value)
+			}
+		}
+	}
+}

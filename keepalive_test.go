@@ -1,0 +1,286 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// All times are those of a synctest bubble: hours pass at once, to the
+// nanosecond.
+
+// nextPing returns how long after start the next frame, a ping, came.
+func nextPing(t *testing.T, p *peer, start time.Time) (time.Duration, wireFrame) {
+	t.Helper()
+	f, err := p.next()
+	if err != nil || f.first != 0x89 {
+		t.Fatalf("frame %02x, %v, want a ping", f.first, err)
+	}
+	return time.Since(start), f
+}
+
+// wantGone checks the error of a connection whose peer is gone.
+func wantGone(t *testing.T, what string, err error) {
+	t.Helper()
+	var ne net.Error
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() ||
+		!strings.Contains(err.Error(), "peer is gone") {
+		t.Errorf("%s: %v (%T), want a timeout that says that the peer is gone", what, err, err)
+	}
+}
+
+func keepAliveConn(t testing.TB, interval, timeout time.Duration) (*Conn, *peer) {
+	return overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: interval, Timeout: timeout}})
+}
+
+// A peer that answers its pings is pinged once in every Interval, for hours.
+func TestKeepAliveAnswered(t *testing.T) {
+	for _, timeout := range []time.Duration{0, time.Second, 10 * time.Second, time.Hour} {
+		bubble(t, fmt.Sprint("timeout ", timeout), func(t *testing.T) {
+			c, p := keepAliveConn(t, 30*time.Second, timeout)
+			done := asyncRead(c)
+			for range 1000 {
+				start := time.Now()
+				if silence, f := nextPing(t, p, start); silence != 30*time.Second {
+					t.Fatalf("pinged after %v of silence", silence)
+				} else {
+					p.send(pongFrame(f.payload))
+				}
+			}
+			stillWaiting(t, "the read", done)
+		})
+	}
+}
+
+// Any byte puts the ping off: parts of a frame as well.
+func TestKeepAliveAnyByteCounts(t *testing.T) {
+	for _, timeout := range []time.Duration{5 * time.Second, 25 * time.Second} {
+		bubble(t, fmt.Sprint("timeout ", timeout), func(t *testing.T) {
+			c, p := keepAliveConn(t, 10*time.Second, timeout)
+			done := asyncRead(c)
+			b := wireBytes([]wireFrame{binaryFrame(strings.Repeat("x", 100))}, true)
+			start := time.Now()
+			go func() {
+				for i := range b[:50] {
+					<-time.After(9 * time.Second)
+					p.Write(b[i : i+1])
+				}
+			}()
+			if at, _ := nextPing(t, p, start); at != 50*9*time.Second+10*time.Second {
+				t.Errorf("first ping after %v", at)
+			}
+			stillWaiting(t, "the read", done)
+			// The ping is not answered, but what the peer sends counts.
+			advance(timeout - 1)
+			p.Write(b[50:51])
+			heard := time.Now()
+			if at, _ := nextPing(t, p, heard); at != 10*time.Second {
+				t.Errorf("next ping %v after the last byte", at)
+			}
+		})
+	}
+}
+
+func TestKeepAliveGone(t *testing.T) {
+	for _, timeout := range []time.Duration{0, 3 * time.Second, 40 * time.Second} {
+		bubble(t, fmt.Sprint("timeout ", timeout), func(t *testing.T) {
+			c, p := keepAliveConn(t, 10*time.Second, timeout)
+			if timeout == 0 {
+				timeout = 10 * time.Second
+			}
+			p.drain()
+			start := time.Now()
+			done := asyncRead(c)
+			// One pong comes; the wait for it must not delay what follows.
+			advance(11 * time.Second)
+			p.send(pongFrame(""))
+			ping := async(func() error { return c.Ping(t.Context()) })
+			err := (<-done).err
+			wantGone(t, "read", err)
+			if took := time.Since(start); took != 21*time.Second+timeout {
+				t.Errorf("gone after %v, want 11s + 10s + %v", took, timeout)
+			}
+			if again := readErr(c); again != err {
+				t.Errorf("second read: %v, want the same error", again)
+			}
+			wantGone(t, "Ping", <-ping)
+			wantGone(t, "write", c.WriteMessage(TextMessage, nil))
+			wantGone(t, "WriteControl", c.WriteControl(PingMessage, nil, time.Time{}))
+			p.expectEnd()
+		})
+	}
+}
+
+// A peer that takes nothing: the ping cannot be sent, nor what a writer has.
+func TestKeepAliveGoneWhileWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := keepAliveConn(t, 10*time.Second, 5*time.Second)
+		start := time.Now()
+		read := asyncRead(c)
+		wantGone(t, "write", c.WriteMessage(TextMessage, []byte("x")))
+		wantGone(t, "read", (<-read).err)
+		if took := time.Since(start); took != 15*time.Second {
+			t.Errorf("gone after %v", took)
+		}
+	})
+}
+
+// In the middle of a message too.
+func TestKeepAliveGoneInsideMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := keepAliveConn(t, 10*time.Second, 5*time.Second)
+		p.drain()
+		go p.send(frame(0x01, "abc"))
+		_, data, err := c.ReadMessage()
+		wantGone(t, "read", err)
+		if string(data) != "abc" {
+			t.Errorf("of the message %q was returned", data)
+		}
+	})
+}
+
+// A peer that is busy sending is alive, though it never answers a ping.
+func TestKeepAliveBusyPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := keepAliveConn(t, 10*time.Second, 5*time.Second)
+		p.drain()
+		go func() {
+			for range 2000 {
+				p.send(binaryFrame("busy"))
+				<-time.After(14 * time.Second)
+			}
+			p.send(textFrame("done"))
+		}()
+		start := time.Now()
+		for {
+			data, err := readOne(c)
+			if err != nil {
+				t.Fatalf("after %v: %v", time.Since(start), err)
+			}
+			if data == "done" {
+				return
+			}
+		}
+	})
+}
+
+// An application that does not read while bytes wait does not lose the
+// connection, nor the bytes, wherever they wait.
+func TestKeepAliveApplicationBusy(t *testing.T) {
+	for _, received := range [][]wireFrame{{textFrame("a"), textFrame("b")}, nil} {
+		bubble(t, fmt.Sprint(len(received), " in the buffer"), func(t *testing.T) {
+			a, b := net.Pipe()
+			c, p := play(t, a, b, connConfig{isServer: true, buffered: wireBytes(received, true),
+				keepAlive: KeepAlive{Interval: 10 * time.Second, Timeout: 5 * time.Second}})
+			p.drain()
+			if received == nil {
+				go p.send(textFrame("a"), textFrame("b"))
+			}
+			advance(time.Hour)
+			wantRead(t, c, "a")
+			advance(time.Hour)
+			wantRead(t, c, "b")
+			go p.send(textFrame("c"))
+			wantRead(t, c, "c")
+			// When nothing waits any more and no one reads, it is gone.
+			advance(15 * time.Second)
+			wantGone(t, "read", readErr(c))
+		})
+	}
+}
+
+// The look for waiting bytes leaves deadlines and contexts as they were.
+func TestKeepAliveLeavesBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := keepAliveConn(t, 10*time.Second, 5*time.Second)
+		p.drain()
+		ctx, cancel := newCancel()
+		go p.send(textFrame("a"), textFrame("b"), textFrame("c"))
+		if _, _, err := c.ReadMessageContext(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		advance(30 * time.Second)
+		for range 2 {
+			if _, _, err := c.ReadMessageContext(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go func() {
+			<-time.After(5 * time.Second)
+			p.send(pongFrame(""))
+			<-time.After(5 * time.Second)
+			cancel()
+		}()
+		_, _, err := c.ReadMessageContext(ctx)
+		wantContext(t, err)
+		go func() {
+			for range 3 {
+				p.send(pongFrame(""))
+				<-time.After(5 * time.Second)
+			}
+		}()
+		wantDeadline(t, readErr(c), true)
+	})
+}
+
+// It ends with the connection: a bubble does not end while a timer's goroutine
+// lives, and no ping comes behind the end.
+func TestKeepAliveStops(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(c *Conn, p *peer)
+	}{
+		{"Close", func(c *Conn, p *peer) { c.Close() }},
+		{"the peer's close frame", func(c *Conn, p *peer) { p.send(closeFrame(1000, "")) }},
+		{"a protocol error", func(c *Conn, p *peer) { p.send(frame(0x83, "")) }},
+		{"the end of the stream", func(c *Conn, p *peer) { p.Close() }},
+	} {
+		bubble(t, test.name, func(t *testing.T) {
+			c, p := keepAliveConn(t, 10*time.Second, 5*time.Second)
+			frames := p.collect()
+			done := asyncRead(c)
+			advance(time.Second)
+			test.end(c, p)
+			err := (<-done).err
+			advance(time.Hour)
+			if again := readErr(c); fmt.Sprint(again) != fmt.Sprint(err) {
+				t.Errorf("an hour later: %v, want %v", again, err)
+			}
+			if c.keep.timer.Stop() {
+				t.Error("the timer still runs")
+			}
+			c.Close()
+			for _, f := range <-frames {
+				if f.first == 0x89 {
+					t.Error("a ping came behind the end")
+				}
+			}
+		})
+	}
+}
+
+func TestKeepAliveNeedsNoGoroutine(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 100 {
+		overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Hour}})
+	}
+	if n := runtime.NumGoroutine(); n >= before+100 {
+		t.Errorf("%d goroutines for 100 connections", n-before)
+	}
+}
+
+// A connection that is looked at while it is made.
+func TestKeepAliveAtOnce(t *testing.T) {
+	c, p := keepAliveConn(t, 1, time.Hour)
+	asyncRead(c)
+	if f, err := p.next(); err != nil || f.first != 0x89 {
+		t.Errorf("frame %02x, %v, want a ping", f.first, err)
+	}
+}

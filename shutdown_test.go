@@ -1,0 +1,389 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// shutdown calls Shutdown(ctx, 1000, "bye") in a goroutine.
+func shutdown(ctx context.Context, c *Conn) <-chan error {
+	return async(func() error { return c.Shutdown(ctx, CloseNormalClosure, "bye") })
+}
+
+var byeFrame = closeFrame(1000, "bye")
+
+// The peer answers; whether anyone reads, and whether data comes first, makes
+// no difference to the result.
+func TestShutdown(t *testing.T) {
+	for _, server := range []bool{true, false} {
+		for _, reader := range []bool{true, false} {
+			for _, data := range []int{0, 1, 3} {
+				bubble(t, fmt.Sprintf("server %v, reader %v, %d messages first", server, reader, data), func(t *testing.T) {
+					c, p := overPipe(t, connConfig{isServer: server})
+					var read <-chan []wireMessage
+					if reader {
+						read = async(func() []wireMessage { m, _ := readByMessage(c); return m })
+						synctest.Wait()
+					}
+					start := time.Now()
+					done := shutdown(context.Background(), c)
+					p.expect(byeFrame)
+					for i := range data {
+						p.send(textFrame(fmt.Sprint(i)))
+					}
+					p.send(closeFrame(1000, ""))
+					if !server {
+						stillWaiting(t, "a client that waits for the server to close", done)
+						p.Close()
+					}
+					if err := <-done; err != nil {
+						t.Errorf("Shutdown: %v", err)
+					}
+					if took := time.Since(start); took > time.Duration(data)*yieldWait {
+						t.Errorf("took %v", took)
+					}
+					if reader {
+						if got := <-read; len(got) != data {
+							t.Errorf("the reader got %v", got)
+						}
+					}
+					if err := readErr(c); !IsCloseError(err, 1000) {
+						t.Errorf("a later read: %v", err)
+					}
+					if err := c.WriteMessage(TextMessage, nil); err != ErrCloseSent {
+						t.Errorf("a later write: %v", err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A peer that does not answer, or takes nothing at all, is waited for as long
+// as ctx allows, and the connection is closed all the same.
+func TestShutdownWithoutAnswer(t *testing.T) {
+	for _, takes := range []bool{true, false} {
+		for _, reader := range []bool{true, false} {
+			bubble(t, fmt.Sprintf("peer reads %v, reader %v", takes, reader), func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: true})
+				if takes {
+					p.drain()
+				}
+				var read <-chan outcome
+				if reader {
+					read = asyncRead(c)
+				}
+				ctx, cancel := newCancel()
+				time.AfterFunc(time.Minute, cancel)
+				start := time.Now()
+				wantContext(t, c.Shutdown(ctx, 1000, ""))
+				if took := time.Since(start); took != time.Minute {
+					t.Errorf("took %v, want all of ctx", took)
+				}
+				if reader {
+					if err := ended(t, "the reader", read).err; !errors.Is(err, net.ErrClosed) {
+						t.Errorf("the reader: %v", err)
+					}
+				}
+				p.expectEnd()
+			})
+		}
+	}
+}
+
+// A peer that floods instead of answering does not outlive ctx either.
+func TestShutdownFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		p.drain()
+		go func() {
+			for {
+				if _, err := p.Write(wireBytes([]wireFrame{textFrame("more"), pingFrame("")}, true)); err != nil {
+					return
+				}
+				<-time.After(time.Millisecond)
+			}
+		}()
+		ctx, cancel := newCancel()
+		time.AfterFunc(10*time.Second, cancel)
+		start := time.Now()
+		wantContext(t, c.Shutdown(ctx, 1000, ""))
+		if took := time.Since(start); took != 10*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+// The connection ends without the peer's close frame.
+func TestShutdownFails(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		last func(p *peer)
+		want func(err error) bool
+	}{
+		{"EOF", func(p *peer) { p.Close() }, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		{"cut message", func(p *peer) { p.send(textFrame("abc").cut(7)); p.Close() },
+			func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
+		{"protocol error", func(p *peer) { p.send(frame(0x83, "")) },
+			func(err error) bool { var pe *ProtocolError; return errors.As(err, &pe) }},
+	} {
+		for _, reader := range []bool{true, false} {
+			bubble(t, fmt.Sprintf("%s, reader %v", test.name, reader), func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: true})
+				if reader {
+					asyncRead(c)
+				}
+				done := shutdown(context.Background(), c)
+				p.expect(byeFrame)
+				test.last(p)
+				if err := <-done; !test.want(err) {
+					t.Errorf("Shutdown: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// A reader in the middle of a message gets the rest of it if it comes for it,
+// and never a part that looks like all.
+func TestShutdownInsideMessage(t *testing.T) {
+	for _, late := range []time.Duration{0, yieldWait / 2, time.Second} {
+		bubble(t, fmt.Sprint("reader comes after ", late), func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			frames := p.collect()
+			sent := async(func() int { p.send(frame(0x01, "abc"), frame(0x80, "def"), closeFrame(1000, "")); return 0 })
+			_, r, err := c.NextReader()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 2)
+			if _, err := io.ReadFull(r, b); err != nil {
+				t.Fatal(err)
+			}
+			done := shutdown(context.Background(), c)
+			<-time.After(late)
+			rest, err := io.ReadAll(r)
+			if got := string(b) + string(rest); err == nil && got != "abcdef" || late < yieldWait && err != nil {
+				t.Errorf("read %q, %v of a message %q", got, err, "abcdef")
+			}
+			if late < yieldWait { // a reader that goes on
+				if err := readErr(c); !IsCloseError(err, 1000) {
+					t.Error(err)
+				}
+			}
+			if err := <-done; err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			<-sent
+			if got := <-frames; !sameFrames(got, []wireFrame{byeFrame}) {
+				t.Errorf("sent %q", payloads(got))
+			}
+		})
+	}
+}
+
+// A reader that takes its time between messages gets them all.
+func TestShutdownSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		read := async(func() (n int) {
+			for {
+				if err := readErr(c); err != nil {
+					return n
+				}
+				n++
+				<-time.After(yieldWait / 2)
+			}
+		})
+		synctest.Wait()
+		done := shutdown(context.Background(), c)
+		p.expect(byeFrame)
+		for i := range 20 {
+			p.send(textFrame(fmt.Sprint(i)))
+		}
+		p.send(closeFrame(1000, ""))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := <-read; n != 20 {
+			t.Errorf("the reader got %d of 20 messages", n)
+		}
+	})
+}
+
+// Both ends at once, each several times, together with Close.
+func TestShutdownTogether(t *testing.T) {
+	for _, readers := range []bool{true, false} {
+		for _, closing := range []bool{false, true} {
+			t.Run(fmt.Sprintf("readers %v, Close %v", readers, closing), func(t *testing.T) {
+				server, client := tcpConns(t)
+				var done []<-chan error
+				for _, c := range []*Conn{server, client} {
+					if readers {
+						asyncRead(c)
+					}
+					for range 2 {
+						done = append(done, shutdown(t.Context(), c))
+					}
+					if closing {
+						go c.Close()
+					}
+				}
+				for i, err := range done {
+					if err := <-err; err != nil && !closing {
+						t.Errorf("Shutdown %d: %v", i, err)
+					}
+				}
+				for _, c := range []*Conn{server, client} {
+					if err := c.Shutdown(t.Context(), 1000, ""); err != nil && !closing {
+						t.Errorf("once more: %v", err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// From the reading goroutine, after its error.
+func TestShutdownAfterError(t *testing.T) {
+	server, client := tcpConns(t)
+	var wg sync.WaitGroup
+	for _, c := range []*Conn{server, client} {
+		wg.Go(func() {
+			err := readErr(c)
+			if !IsCloseError(err, 1001) {
+				t.Error(err)
+			}
+			if err := c.Shutdown(t.Context(), 1000, ""); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+		})
+	}
+	server.WriteControl(CloseMessage, FormatCloseMessage(1001, ""), time.Time{})
+	wg.Wait()
+}
+
+// RFC 6455 §7.1.1: the server closes TCP first, and the client waits for it.
+func TestShutdownOrder(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true})
+	done := shutdown(t.Context(), c)
+	p.expect(byeFrame)
+	p.send(closeFrame(1000, ""))
+	p.expectEOF()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{})
+		start := time.Now()
+		done := shutdown(t.Context(), c)
+		p.expect(byeFrame)
+		p.send(closeFrame(1000, ""))
+		advance(closeWait / 2)
+		stillWaiting(t, "the client", done)
+		if err := <-done; err != nil { // the server never closes
+			t.Error(err)
+		}
+		if took := time.Since(start); took != closeWait {
+			t.Errorf("the client waited for %v, want %v", took, closeWait)
+		}
+		p.expectEnd()
+	})
+}
+
+func TestShutdownCodes(t *testing.T) {
+	for _, code := range []int{-1, 0, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65536 + 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			if err := c.Shutdown(t.Context(), code, ""); err == nil {
+				t.Errorf("code %d was accepted", code)
+			}
+			go p.send(textFrame("a")) // nothing happened
+			wantRead(t, c, "a")
+		})
+	}
+	for code, want := range map[int]wireFrame{
+		1000: closeFrame(1000, strings.Repeat("é", 61)), 1014: closeFrame(1014, strings.Repeat("é", 61)),
+		3000: closeFrame(3000, strings.Repeat("é", 61)), 1005: frame(0x88, ""),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			done := async(func() error { return c.Shutdown(t.Context(), code, strings.Repeat("é", 100)) })
+			p.expect(want)
+			p.send(want)
+			if err := <-done; err != nil {
+				t.Errorf("code %d: %v", code, err)
+			}
+		})
+	}
+}
+
+// What is unread when the handshake is done does not reset the connection.
+func TestShutdownDataFirstOverTCP(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true})
+	p.Write(wireBytes(repeated(20, binaryFrame(strings.Repeat("x", 10_000))), true))
+	done := shutdown(t.Context(), c)
+	p.expect(byeFrame)
+	p.send(closeFrame(1000, ""))
+	p.expectEOF()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// When nobody reads, what waits is not discarded at a reader's pace.
+func TestShutdownBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		start := time.Now()
+		done := shutdown(context.Background(), c)
+		p.expect(byeFrame)
+		p.send(repeated(1000, textFrame("unread"))...)
+		p.send(closeFrame(1000, ""))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 5*yieldWait {
+			t.Errorf("took %v for 1000 messages", took)
+		}
+	})
+}
+
+// A message that a writer has begun is cut off by the close frame, and a
+// writer that waits for its turn does not hold Shutdown up.
+func TestShutdownWhileWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		frames := p.collect()
+		w, err := c.NextWriter(BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(make([]byte, defaultBufferSize+1))
+		behind := async(func() error { return c.WriteMessage(TextMessage, nil) })
+		synctest.Wait()
+		done := shutdown(t.Context(), c)
+		synctest.Wait()
+		go p.send(closeFrame(1000, ""))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := w.Close(); err != ErrCloseSent {
+			t.Errorf("the message's Close: %v", err)
+		}
+		if err := <-behind; err != ErrCloseSent {
+			t.Errorf("the message behind: %v", err)
+		}
+		if got := <-frames; len(got) != 2 || got[1].first != 0x88 {
+			t.Errorf("frames %.100q", payloads(got))
+		}
+	})
+}
