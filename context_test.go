@@ -187,7 +187,7 @@ func TestWriteContextBeforeWriting(t *testing.T) {
 				} else if strings.HasPrefix(method.name, "ping") {
 					return // it does not wait for messages
 				}
-				r.lock(nil, time.Time{})
+				r.lock(never, time.Time{})
 				ctx, cancel := newCancel()
 				done := async(func() error { return method.write(ctx, c, strings.Repeat("x", 5000)) })
 				stillWaiting(t, "the write", done)
@@ -244,7 +244,7 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 				t.Fatal(err)
 			}
 			if wait != "" {
-				c.wire.lock(nil, time.Time{})
+				c.wire.lock(never, time.Time{})
 			} else {
 				cancel()
 			}
@@ -264,6 +264,30 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A message that was given up in between ends the writing, and nothing else.
+func TestReadBehindWriteGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := keepAliveConn(t, time.Minute, time.Minute)
+		p.drain()
+		ctx, cancel := newCancel()
+		w, err := c.NextWriterContext(ctx, BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, defaultBufferSize+1)); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		wantContext(t, w.Close())
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		wantDeadline(t, readErr(c), true)
+		c.SetReadDeadline(time.Time{})
+		go p.send(textFrame("a"))
+		wantRead(t, c, "a")
+		wantGone(t, "read", readErr(c))
+	})
 }
 
 // The deadline that the application set is in force again behind a context.

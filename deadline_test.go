@@ -27,7 +27,7 @@ var readMethods = []struct {
 		return string(p), err
 	}},
 	{"Messages", func(c *Conn) (string, error) {
-		for m, err := range c.Messages(nil) {
+		for m, err := range c.Messages(never) {
 			return string(m.Data), err
 		}
 		return "", io.EOF

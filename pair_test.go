@@ -260,6 +260,7 @@ func wantDeadline(t *testing.T, err error, temporary bool) {
 	var ne net.Error
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !errors.As(err, &ne) || !ne.Timeout() {
 		t.Errorf("error %v (%T), want the timeout of a deadline", err, err)
+		//lint:ignore SA1019 Old programs ask, so the answer must be right.
 	} else if ne.Temporary() != temporary {
 		t.Errorf("error %v (%T): Temporary is %v, want %v", err, err, !temporary, temporary)
 	}

@@ -159,7 +159,7 @@ func TestPingGivenUp(t *testing.T) {
 func TestPingBehindLastRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, _ := sunk(t, connConfig{isServer: true})
-		c.rd.lock(nil, time.Time{}) // as the reader that meets the error
+		c.rd.lock(never, time.Time{}) // as the reader that meets the error
 		c.endReading(io.ErrUnexpectedEOF)
 		done := async(func() error { return c.Ping(context.Background()) })
 		synctest.Wait()

@@ -18,7 +18,7 @@ func queue(r *right, n int) func() []int {
 	var served []int
 	for i := range n {
 		go func() {
-			r.lock(nil, time.Time{})
+			r.lock(never, time.Time{})
 			served = append(served, i) // guarded by r
 			r.unlock()
 		}()
@@ -33,7 +33,7 @@ func queue(r *right, n int) func() []int {
 func TestRightOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r right
-		r.lock(nil, time.Time{})
+		r.lock(never, time.Time{})
 		served := queue(&r, 6)
 		if got := served(); got != nil {
 			t.Fatalf("%v got a right that is held", got)
@@ -52,8 +52,8 @@ func TestRightOrder(t *testing.T) {
 func TestRightNotOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r right
-		r.lock(nil, time.Time{})
-		got := async(func() error { return r.lock(nil, time.Time{}) })
+		r.lock(never, time.Time{})
+		got := async(func() error { return r.lock(never, time.Time{}) })
 		synctest.Wait()
 		r.unlock()
 		if r.tryLock() {
@@ -73,10 +73,10 @@ func TestRightGivingUp(t *testing.T) {
 			want []error
 		}{
 			{"deadline", func(r *right) error {
-				return r.lock(nil, time.Now().Add(time.Second))
+				return r.lock(never, time.Now().Add(time.Second))
 			}, []error{os.ErrDeadlineExceeded}},
 			{"deadline in the past", func(r *right) error {
-				return r.lock(nil, time.Now().Add(-time.Second))
+				return r.lock(never, time.Now().Add(-time.Second))
 			}, []error{os.ErrDeadlineExceeded}},
 			{"context", func(r *right) error {
 				ctx, cancel := context.WithCancelCause(context.Background())
@@ -96,7 +96,7 @@ func TestRightGivingUp(t *testing.T) {
 		} {
 			bubble(t, test.name, func(t *testing.T) {
 				var r right
-				r.lock(nil, time.Time{})
+				r.lock(never, time.Time{})
 				before := queue(&r, position)
 				start := time.Now()
 				gone := async(func() error { return test.lock(&r) })
@@ -125,8 +125,8 @@ func TestRightGivingUp(t *testing.T) {
 
 func TestRightWaitErrorIsTemporary(t *testing.T) {
 	var r right
-	r.lock(nil, time.Time{})
-	err := r.lock(nil, aLongTimeAgo)
+	r.lock(never, time.Time{})
+	err := r.lock(never, aLongTimeAgo)
 	wantDeadline(t, err, true)
 	if _, ok := err.(net.Error); !ok {
 		t.Errorf("%T is not a net.Error", err)
@@ -139,7 +139,7 @@ func TestRightHandOverWhileGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for i := range 2000 {
 			var r right
-			r.lock(nil, time.Time{})
+			r.lock(never, time.Time{})
 			ctx, cancel := context.WithCancel(context.Background())
 			got := async(func() error { return r.lock(ctx, time.Time{}) })
 			synctest.Wait()
