@@ -205,6 +205,9 @@ func (c *Conn) sendClose(code int, text string) bool {
 func (c *Conn) fail(v *ProtocolError) error { return c.failWith(v, v.Code, v.Text) }
 
 func (c *Conn) failWith(err error, code int, text string) error {
+	if c.readErr != nil {
+		return c.readErr // the first wins, and a close frame for it is out
+	}
 	c.endReading(err)
 	if c.sendClose(code, text) {
 		c.linger()

@@ -87,7 +87,8 @@ type Conn struct {
 	level      atomic.Int32 // compress/flate level
 	peerClosed atomic.Bool  // the peer's close frame was read
 	closed     atomic.Uint32
-	fatal      atomic.Pointer[error] // why the library itself closed nc, or a message was cut short
+	fatal      atomic.Pointer[error] // why the library itself closed nc
+	cut        atomic.Pointer[error] // why a message ended between its fragments
 	hooks      atomic.Pointer[hooks] // control frame handlers and pings in flight
 }
 

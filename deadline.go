@@ -182,18 +182,19 @@ func isTimeout(err error) bool {
 	return ok && ne.Timeout()
 }
 
-// A permanentError is a timeout that cost the connection its place in the
-// stream: it is not temporary, and no retry will do.
+// A permanentError is a timeout, or another error that calls itself temporary,
+// that cost the connection its place in the stream: no retry will do.
 type permanentError struct{ Err net.Error }
 
 func (e permanentError) Error() string   { return e.Err.Error() }
-func (e permanentError) Timeout() bool   { return true }
+func (e permanentError) Timeout() bool   { return e.Err.Timeout() }
 func (e permanentError) Temporary() bool { return false }
 func (e permanentError) Unwrap() error   { return e.Err }
 
 // permanent returns err without any claim of being temporary.
 func permanent(err error) error {
-	if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	//lint:ignore SA1019 Loops that retry what is temporary must not spin.
+	if ne, ok := err.(net.Error); ok && ne.Temporary() {
 		return permanentError{ne}
 	}
 	return err

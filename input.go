@@ -387,13 +387,11 @@ func (c *Conn) readFailed(err error) error {
 	switch {
 	case timeout && !c.inMessage:
 		return err
-	case timeout:
-		err = permanent(err)
 	case err == io.EOF:
 		// RFC 6455 §7.1.5: the stream ended without a close frame.
 		err = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
 	}
-	return c.endReading(err)
+	return c.endReading(permanent(err))
 }
 
 // endReading makes err the answer to every read from now on.

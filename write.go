@@ -102,8 +102,8 @@ func (c *Conn) lockMessage(ctx context.Context) error {
 // torn returns the error that cut a message short, if one did. RFC 6455 §5.4:
 // no other message may follow its fragments; control frames still may.
 func (c *Conn) torn() error {
-	if fatal := c.fatal.Load(); fatal != nil {
-		return *fatal
+	if cut := c.cut.Load(); cut != nil {
+		return *cut
 	}
 	return nil
 }
@@ -364,7 +364,7 @@ func (w *messageWriter) end(err error) error {
 	if w.begun {
 		if err != errWriteClosed && w.first == continuationFrame {
 			cut := err
-			c.fatal.CompareAndSwap(nil, &cut)
+			c.cut.Store(&cut)
 		}
 		c.msg.unlock()
 	}
@@ -416,13 +416,13 @@ func (c *Conn) controlWithin(ctx context.Context, deadline time.Time, messageTyp
 
 // writeControl is WriteControl under the bounds of a data message.
 func (c *Conn) writeControl(ctx context.Context, messageType int, data []byte) error {
-	if err := checkControl(messageType, data); err != nil {
-		return err
-	}
 	if err := c.lockWire(ctx); err != nil {
 		return err
 	}
-	err := c.controlLocked(messageType, data)
+	err := checkControl(messageType, data)
+	if err == nil {
+		err = c.controlLocked(messageType, data)
+	}
 	c.unlockWire()
 	return err
 }
