@@ -1,0 +1,181 @@
+package gorilla
+
+// What the cases in differences_test.go do about handshakes.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	gorilla "github.com/gorilla/websocket"
+	websocket "github.com/tautws/websocket"
+)
+
+// dialTo dials a server that answers with one more header.
+func dialTo(name, value string, h http.Header) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		d := l.dialReply(t, gorilla.Dialer{}, h, replyWith(name, value))
+		if errors.Is(d.err, l.errBadHandshake) {
+			return "bad handshake"
+		}
+		return d.class
+	}
+}
+
+func replyWith(name, value string) reply {
+	return reply{status: "101", choices: map[string]choice{"Upgrade": lines("websocket"), "Connection": lines("Upgrade"),
+		"Sec-WebSocket-Accept": lines("right"), name: lines(value)}}
+}
+
+func upgradeWith(change func(r *http.Request)) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		r := upgradeRequest()
+		change(r)
+		u := l.answer(t, gorilla.Upgrader{}, r, nil)
+		return fmt.Sprintf("%d %s %s", u.status, u.class, u.response.Get("Sec-Websocket-Version"))
+	}
+}
+
+func upgradeFrom(origins ...string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		r := upgradeRequest()
+		r.Header["Origin"] = origins
+		return fmt.Sprint(l.answer(t, gorilla.Upgrader{}, r, nil).status)
+	}
+}
+
+func answerHeader(name, value string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		u := l.answer(t, gorilla.Upgrader{}, upgradeRequest(), http.Header{name: {value}})
+		return fmt.Sprint(u.status, " ", u.response[name])
+	}
+}
+
+func refusalBody(t *testing.T, l library) string {
+	r := upgradeRequest()
+	r.Header.Set("Origin", "https://elsewhere.example")
+	h := newHijack(newWire(), 4096)
+	l.upgrade(gorilla.Upgrader{}, h, r, nil)
+	return h.Body.String()
+}
+
+func negotiate(offer string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		r := upgradeRequest()
+		r.Header.Set("Sec-WebSocket-Extensions", offer)
+		u := l.answer(t, gorilla.Upgrader{EnableCompression: true}, r, nil)
+		return u.response.Get("Sec-Websocket-Extensions")
+	}
+}
+
+// clientTakeover dials a server that keeps its context from one message to the
+// next. gorilla has no option for it.
+func clientTakeover(t *testing.T, l library) string {
+	if l.name == theirs.name {
+		d := l.dialReply(t, gorilla.Dialer{EnableCompression: true}, nil, replyWith("Sec-WebSocket-Extensions", "permessage-deflate"))
+		return fmt.Sprintf("%T", d.err)
+	}
+	w := newWire()
+	w.dialled = true
+	w.response = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+	d := websocket.Dialer{EnableCompression: true, Compression: websocket.CompressionOptions{ContextTakeover: true}}
+	d.NetDial = func(string, string) (net.Conn, error) { return w, nil }
+	if _, _, err := d.Dial("ws://example.com/", nil); err != nil {
+		return err.Error()
+	}
+	return "offered " + w.header("Sec-WebSocket-Extensions")
+}
+
+// throughSOCKS dials through a SOCKS5 proxy without authentication.
+func throughSOCKS(t *testing.T, l library) string {
+	s := helloServer()
+	defer s.Close()
+	target := s.Listener.Addr().String()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go serveSOCKS(ln, target)
+	d := &gorilla.Dialer{Proxy: http.ProxyURL(&url.URL{Scheme: "socks5", Host: ln.Addr().String()})}
+	c, _, err := l.dial(context.Background(), d, "ws://"+target, nil)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_, p, err := c.ReadMessage()
+	if err != nil {
+		return err.Error()
+	}
+	return string(p)
+}
+
+// helloServer says hello to who connects, and closes.
+func helloServer() *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := theirs.upgrade(gorilla.Upgrader{}, w, r, nil); err == nil {
+			c.WriteMessage(text, []byte("hello"))
+			c.Close()
+		}
+	}))
+}
+
+// serveSOCKS connects one client to target (RFC 1928), without reading more of
+// its request than that it is for an IPv4 address.
+func serveSOCKS(ln net.Listener, target string) {
+	in, err := ln.Accept()
+	if err != nil {
+		return
+	}
+	defer in.Close()
+	b := make([]byte, 10)
+	io.ReadFull(in, b[:3])
+	in.Write([]byte{5, 0})
+	io.ReadFull(in, b)
+	out, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	in.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+	go io.Copy(out, in)
+	io.Copy(in, out)
+}
+
+func offers(lines ...string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		return fmt.Sprintf("%q", l.subprotocols(&http.Request{Header: http.Header{"Sec-Websocket-Protocol": lines}}))
+	}
+}
+
+// dialledFor tells what a URL makes a Dialer connect to.
+func dialledFor(rawURL string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		result := "not dialled"
+		d := &gorilla.Dialer{NetDial: func(network, addr string) (net.Conn, error) {
+			result = network + " " + addr
+			return nil, io.ErrNoProgress
+		}}
+		l.dial(context.Background(), d, rawURL, nil)
+		return result
+	}
+}
+
+// wrapper is what a middleware puts around a ResponseWriter.
+type wrapper struct{ http.ResponseWriter }
+
+func (w wrapper) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func upgradeWrapped(t *testing.T, l library) string {
+	h := newHijack(newWire(), 4096)
+	if _, err := l.upgrade(gorilla.Upgrader{}, wrapper{h}, upgradeRequest(), nil); err != nil {
+		return fmt.Sprint(h.Code)
+	}
+	return "101"
+}
