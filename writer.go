@@ -198,19 +198,16 @@ func (w *messageWriter) Close() error {
 	case w.out != nil:
 		w.deflated(w.c.deflater.write(w.out.b[:w.nout], p))
 		w.deflated(w.c.deflater.finish(w.out.b[:w.nout]))
-		w.out, err = nil, w.closeDeflated(w.out)
+		out := w.out
+		w.out = nil // it is the deflater's no more, and freed here
+		err = w.emit(finBit, out.b[:w.nout])
+		out.free()
 	default:
 		err = w.emit(finBit, p)
 	}
 	if w.err == nil {
 		w.end(errWriteClosed)
 	}
-	return err
-}
-
-func (w *messageWriter) closeDeflated(out *buffer) error {
-	err := w.emit(finBit, out.b[:w.nout])
-	out.free()
 	return err
 }
 
