@@ -13,7 +13,6 @@ import (
 const (
 	defaultBufferSize = 4096
 	minBufferSize     = 256 // more than the longest control frame
-	maxReadSize       = 128 << 10
 	defaultReadLimit  = 64 << 20
 
 	// closeWait bounds everything done for a connection that is ending: the
@@ -35,7 +34,7 @@ type Conn struct {
 	writePool   BufferPool
 	writeDelay  time.Duration // how long a write may be held; negative: never
 	keep        *keepAlive    // nil: off
-	minReadSize int32         // bytes asked of the network at a time, at least
+	readSize    int32         // bytes asked of the network at a time
 	writeSize   int32         // bytes that a message writer buffers
 	threshold   int32         // shorter messages are not compressed
 
@@ -47,7 +46,6 @@ type Conn struct {
 
 	// Guarded by rd.
 	reads      uint32  // calls that took the reading half
-	readSize   int32   // bytes asked of the network at a time
 	rbuf       *buffer // nil while nothing is buffered
 	r, w       int32   // rbuf.b[r:w] is received and not consumed; 0 <= r <= w <= len(rbuf.b)
 	in         inbound
@@ -113,12 +111,11 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		subprotocol: cfg.subprotocol,
 		writePool:   cfg.writePool,
 		writeDelay:  cfg.writeDelay,
-		minReadSize: bufferSize(cfg.readBufferSize),
+		readSize:    bufferSize(cfg.readBufferSize),
 		writeSize:   bufferSize(cfg.writeBufferSize),
 		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
 		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
 	}
-	c.readSize = c.minReadSize
 	if c.raw != nil {
 		c.raw.init(c)
 	}

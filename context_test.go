@@ -248,6 +248,8 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 			} else {
 				cancel()
 			}
+			queued := async(func() error { return c.WriteMessage(TextMessage, []byte("queued")) })
+			synctest.Wait()
 			done := async(func() error { _, err := w.Write(make([]byte, defaultBufferSize+1)); return err })
 			synctest.Wait()
 			cancel()
@@ -255,7 +257,15 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 			if wait != "" {
 				c.wire.unlock()
 			}
+			wantContext(t, <-queued)
 			wantContext(t, c.WriteMessage(TextMessage, []byte("inside the message")))
+			other, err := c.NextWriter(TextMessage)
+			if err == nil {
+				_, err = other.Write(make([]byte, 2*defaultBufferSize))
+			}
+			wantContext(t, err)
+			pm, _ := NewPreparedMessage(TextMessage, []byte("prepared"))
+			wantContext(t, c.WritePreparedMessage(pm))
 			wantContext(t, w.Close())
 			c.Close()
 			got := <-frames

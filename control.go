@@ -75,7 +75,8 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 // sendPong answers a ping with its payload (RFC 6455 §5.5.3).
 func (c *Conn) sendPong(p []byte) {
 	if c.wire.tryLock() {
-		sent := c.offerLocked(PongMessage, p)
+		// An older ping's pong does not come behind this one.
+		sent := c.answerMailLocked() && c.offerLocked(PongMessage, p)
 		if sent && c.writeDelay > 0 && c.frameAtHand() && c.npending < holdLimit {
 			c.held.Store(true) // for the reader's next wait
 			if !c.timing {
@@ -99,14 +100,18 @@ func (c *Conn) sendPong(p []byte) {
 }
 
 // answerMailLocked sends the pong in the mailbox, or leaves it there until
-// pending has room.
-func (c *Conn) answerMailLocked() {
-	h := c.hook()
+// pending has room. It reports whether the mailbox is empty.
+func (c *Conn) answerMailLocked() bool {
+	h := c.hooks.Load()
+	if h == nil || !h.mail.Load() {
+		return true
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.mail.Load() && c.offerLocked(PongMessage, h.pong[:h.npong]) {
 		h.mail.Store(false)
 	}
+	return !h.mail.Load()
 }
 
 // Ping sends a ping and returns when its pong is read. It does not read

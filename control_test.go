@@ -72,6 +72,24 @@ func TestWriteControlBehindWriter(t *testing.T) {
 	})
 }
 
+// The application's deadline does not end the write of a control frame, and is
+// not forgotten if it is set meanwhile.
+func TestSetWriteDeadlineDuringWriteControl(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		start := time.Now()
+		ping := async(func() error { return c.WriteControl(PingMessage, []byte("x"), start.Add(time.Minute)) })
+		synctest.Wait()
+		c.SetWriteDeadline(start)
+		stillWaiting(t, "WriteControl", ping)
+		p.expect(pingFrame("x"))
+		if err := <-ping; err != nil {
+			t.Error(err)
+		}
+		wantDeadline(t, c.WriteMessage(TextMessage, nil), false)
+	})
+}
+
 // A write deadline that the application set long ago stops none of what the
 // connection sends by itself.
 func TestStaleWriteDeadline(t *testing.T) {
@@ -143,6 +161,40 @@ func TestPongBehindWriter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The wire may be held by someone who sends nothing after all.
+func TestPongBehindIdleWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		c.wire.lock(never, time.Time{})
+		go p.send(pingFrame("a"), pingFrame("b"), textFrame("read on"))
+		wantRead(t, c, "read on")
+		c.unlockWire()
+		p.expect(pongFrame("b"))
+	})
+}
+
+// However fast pings come, their pongs take a bounded space.
+func TestPingFloodAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pings = 2000
+		flood := repeated(pings, pingFrame(strings.Repeat("x", 125)))
+		nc := &scriptConn{script: wireBytes(append(flood, pingFrame("last"), textFrame("the end")), true)}
+		c := newConn(nc, connConfig{isServer: true})
+		wantRead(t, c, "the end")
+		c.wire.lock(never, time.Time{})
+		if c.npending > 2*holdLimit {
+			t.Errorf("%d bytes of pongs are held", c.npending)
+		}
+		c.unlockWire()
+		advance(time.Millisecond)
+		c.Close()
+		frames, err := parseWire(nc.sent(), false)
+		if err != nil || len(frames) == 0 || frames[len(frames)-1].payload != "last" {
+			t.Errorf("%d frames, the last is not the pong for the last ping: %v", len(frames), err)
+		}
+	})
 }
 
 // A peer that pings and takes no pongs costs neither memory nor the reader.

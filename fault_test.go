@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,8 +238,38 @@ func checkFault(f fault, sent []byte, res *talk, stream []byte, whole *talk) err
 	if res.confirmed > len(sent) {
 		return fmt.Errorf("%d bytes were confirmed, %d are sent", res.confirmed, len(sent))
 	}
-	if !bytes.HasPrefix(stream, sent) || f.harmless && len(sent) < len(stream) {
-		return fmt.Errorf("the %d bytes sent are not those to be sent", len(sent))
+	if f.harmless && len(sent) < len(stream) {
+		return fmt.Errorf("%d bytes were sent, want %d", len(sent), len(stream))
+	}
+	return checkSent(sent, stream)
+}
+
+// checkSent returns an error unless sent is a beginning of stream, but for the
+// pongs, which may come a frame later.
+func checkSent(sent, stream []byte) error {
+	all, _ := parseWire(stream, false)
+	got, _ := parseWire(sent, false)
+	isPong := func(f wireFrame) bool { return f.first == 0x8a }
+	others := slices.DeleteFunc(slices.Clone(all), isPong)
+	pongs := slices.DeleteFunc(all, func(f wireFrame) bool { return !isPong(f) })
+	tail := sent[len(wireBytes(got, false)):]
+	for _, f := range got {
+		rest := &others
+		if isPong(f) {
+			rest = &pongs
+		}
+		if len(*rest) == 0 || (*rest)[0] != f {
+			return fmt.Errorf("sent the frame %02x %s, which is not the next", f.first, shortened(f.payload))
+		}
+		*rest = (*rest)[1:]
+	}
+	for _, next := range [][]wireFrame{others, pongs} {
+		if len(next) > 0 && bytes.HasPrefix(wireBytes(next[:1], false), tail) {
+			return nil
+		}
+	}
+	if len(tail) > 0 {
+		return fmt.Errorf("the last %d bytes sent begin no frame", len(tail))
 	}
 	return nil
 }

@@ -284,6 +284,21 @@ func TestHeldUntil(t *testing.T) {
 	}
 }
 
+// What looked like a message to come was none: once the reader waits, what
+// other goroutines write is not held.
+func TestNotHeldWhileReaderWaits(t *testing.T) {
+	for _, last := range []wireFrame{pongFrame(""), frame(0x01, "b")} {
+		synctest.Test(t, func(t *testing.T) {
+			c, s, _ := sunk(t, connConfig{isServer: true}, textFrame("a"), last)
+			wantRead(t, c, "a")
+			asyncRead(c)
+			synctest.Wait()
+			write(t, c, "1")
+			s.wantWrites(t, false, "1")
+		})
+	}
+}
+
 // Over a socket the reader itself sends what is held.
 func TestHeldUntilReaderWaitsOverTCP(t *testing.T) {
 	for _, deadline := range []time.Time{{}, time.Now().Add(time.Hour)} {

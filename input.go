@@ -152,7 +152,6 @@ func (c *Conn) fill() error {
 		c.w = int32(copy(c.rbuf.b, c.rbuf.b[c.r:c.w]))
 		c.r = 0
 	}
-	fresh := c.r == c.w
 	var n int
 	var err error
 	if c.raw != nil {
@@ -161,9 +160,6 @@ func (c *Conn) fill() error {
 		n, err = c.readBlocking()
 	}
 	c.w += int32(n)
-	if fresh && c.in.server {
-		c.adapt(n)
-	}
 	return c.afterRead(n, err)
 }
 
@@ -193,18 +189,6 @@ func readSome(nc net.Conn, p []byte) (int, error) {
 		}
 	}
 	return 0, io.ErrNoProgress
-}
-
-// adapt lets the size of the next read follow the n bytes that this one found.
-// Large messages then take few system calls; a server has to touch every byte
-// anyway, to unmask it, so that a larger buffer costs it no copy.
-func (c *Conn) adapt(n int) {
-	switch {
-	case n >= int(c.readSize):
-		c.readSize = max(min(2*c.readSize, maxReadSize), c.minReadSize)
-	case n < int(c.readSize)/4:
-		c.readSize = max(c.readSize/2, c.minReadSize)
-	}
 }
 
 // readDirect waits for the network and reads into p, past the buffer.

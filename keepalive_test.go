@@ -249,12 +249,13 @@ func TestKeepAliveStops(t *testing.T) {
 			advance(time.Second)
 			test.end(c, p)
 			err := (<-done).err
+			synctest.Wait()
+			if c.keep.timer.Stop() {
+				t.Error("the timer still runs")
+			}
 			advance(time.Hour)
 			if again := readErr(c); fmt.Sprint(again) != fmt.Sprint(err) {
 				t.Errorf("an hour later: %v, want %v", again, err)
-			}
-			if c.keep.timer.Stop() {
-				t.Error("the timer still runs")
 			}
 			c.Close()
 			for _, f := range <-frames {

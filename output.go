@@ -129,35 +129,51 @@ func (c *Conn) appendFrameLocked(first byte, payload []byte) {
 	c.npending = int32(len(b))
 }
 
-// largeFrameLocked sends a server's frame without copying its payload where
-// the socket can gather.
+// largeFrameLocked sends a server's frame without copying its payload, but for
+// a beginning where the connection cannot gather: over TLS each write is a
+// record, and one for the header alone would be a waste.
 func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
-	if err := c.reserveLocked(maxHeaderSize); err != nil {
+	room := holdLimit
+	if c.gathers() {
+		room = maxHeaderSize
+	}
+	if err := c.reserveLocked(room); err != nil {
 		return err
 	}
 	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, [4]byte{})
-	c.npending = int32(len(b))
-	switch c.nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		v, _ := vectors.Get().(*vector)
-		if v == nil {
-			v = new(vector)
-		}
-		v.parts = [2][]byte{b, payload}
-		v.buffers = v.parts[:]
-		_, err := v.buffers.WriteTo(c.nc)
-		v.parts = [2][]byte{}
-		vectors.Put(v)
-		return c.writtenLocked(err)
+	if c.gathers() {
+		return c.writtenLocked(gather(c.nc, b, payload))
 	}
-	// One full write rather than a header alone: over TLS each is a record.
-	n := copy(c.pending.b[c.npending:], payload)
-	c.npending += int32(n)
-	if err := c.flushLocked(); err != nil {
+	n := copy(c.pending.b[len(b):], payload)
+	c.npending = int32(len(b) + n)
+	if err := c.flushLocked(); err != nil || n == len(payload) {
 		return err
 	}
 	_, err := c.nc.Write(payload[n:])
 	return c.writtenLocked(err)
+}
+
+// gathers reports whether one system call can write several slices.
+func (c *Conn) gathers() bool {
+	switch c.nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// gather writes both slices as one.
+func gather(nc net.Conn, header, payload []byte) error {
+	v, _ := vectors.Get().(*vector)
+	if v == nil {
+		v = new(vector)
+	}
+	v.parts = [2][]byte{header, payload}
+	v.buffers = v.parts[:]
+	_, err := v.buffers.WriteTo(nc)
+	v.parts = [2][]byte{}
+	vectors.Put(v)
+	return err
 }
 
 // A vector is what one gathering write needs.

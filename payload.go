@@ -82,6 +82,7 @@ func (c *Conn) readData(p []byte) (n int, err error) {
 	if c.msgType == TextMessage {
 		// RFC 6455 §8.1: failed at the first byte that cannot be right.
 		if n > 0 && !c.text.write(p[:n]) || err == io.EOF && !c.text.complete() {
+			c.endInflate()
 			return 0, c.fail(&ProtocolError{CloseInvalidFramePayloadData, "text message is not valid UTF-8"})
 		}
 	}

@@ -115,6 +115,20 @@ func TestPingEnds(t *testing.T) {
 	}
 }
 
+// Close also ends the pings of a connection that no one reads.
+func TestPingEndsUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		p.drain()
+		done := async(func() error { return c.Ping(context.Background()) })
+		stillWaiting(t, "Ping", done)
+		c.Close()
+		if err := ended(t, "Ping", done); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Ping: %v", err)
+		}
+	})
+}
+
 // No one reads: the ping is sent and waits for whoever comes.
 func TestPingBeforeReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -36,6 +36,7 @@ func (c *Conn) next() (int, error) {
 		err = c.beginFrame(&h, n)
 	}
 	if err != nil {
+		c.endInflate()
 		return noFrame, err
 	}
 	return int(c.msgType), nil

@@ -12,8 +12,13 @@ import (
 
 // Shutdown while messages are on their way, in either direction.
 
+// slow is how long a reader takes that Shutdown still waits for.
+const slow = 10 * time.Millisecond
+
+// A reader in the middle of a message gets the rest of it if it comes for it,
+// and never a part that looks like all.
 func TestShutdownInsideMessage(t *testing.T) {
-	for _, late := range []time.Duration{0, yieldWait / 2, time.Second} {
+	for _, late := range []time.Duration{0, slow, time.Second} {
 		bubble(t, fmt.Sprint("reader comes after ", late), func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
 			frames := p.collect()
@@ -30,10 +35,10 @@ func TestShutdownInsideMessage(t *testing.T) {
 			synctest.Wait() // its close frame is out
 			<-time.After(late)
 			rest, err := io.ReadAll(r)
-			if got := string(b) + string(rest); err == nil && got != "abcdef" || late < yieldWait && err != nil {
+			if got := string(b) + string(rest); err == nil && got != "abcdef" || late <= slow && err != nil {
 				t.Errorf("read %q, %v of a message %q", got, err, "abcdef")
 			}
-			if late < yieldWait { // a reader that goes on
+			if late <= slow { // a reader that goes on
 				if err := readErr(c); !IsCloseError(err, 1000) {
 					t.Error(err)
 				}
@@ -49,6 +54,7 @@ func TestShutdownInsideMessage(t *testing.T) {
 	}
 }
 
+// A reader that has all bytes of a message also gets its end.
 func TestShutdownBehindLastByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -71,6 +77,7 @@ func TestShutdownBehindLastByte(t *testing.T) {
 	})
 }
 
+// A reader that takes its time between messages gets them all.
 func TestShutdownSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -80,7 +87,7 @@ func TestShutdownSlowReader(t *testing.T) {
 					return n
 				}
 				n++
-				<-time.After(yieldWait / 2)
+				<-time.After(slow)
 			}
 		})
 		synctest.Wait()
@@ -99,6 +106,7 @@ func TestShutdownSlowReader(t *testing.T) {
 	})
 }
 
+// What is unread when the handshake is done does not reset the connection.
 func TestShutdownDataFirstOverTCP(t *testing.T) {
 	c, p := overTCP(t, connConfig{isServer: true})
 	p.Write(wireBytes(repeated(20, binaryFrame(strings.Repeat("x", 10_000))), true))
@@ -111,6 +119,7 @@ func TestShutdownDataFirstOverTCP(t *testing.T) {
 	}
 }
 
+// When nobody reads, what waits is not discarded at a reader's pace.
 func TestShutdownBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -128,6 +137,8 @@ func TestShutdownBacklog(t *testing.T) {
 	})
 }
 
+// A message that a writer has begun is cut off by the close frame, and a
+// writer that waits for its turn does not hold Shutdown up.
 func TestShutdownWhileWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})

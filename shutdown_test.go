@@ -153,10 +153,6 @@ func TestShutdownFails(t *testing.T) {
 	}
 }
 
-// A reader in the middle of a message gets the rest of it if it comes for it,
-// and never a part that looks like all.
-// A reader that has all bytes of a message also gets its end.
-// A reader that takes its time between messages gets them all.
 // Both ends at once, each several times, together with Close.
 func TestShutdownTogether(t *testing.T) {
 	for _, readers := range []bool{true, false} {
@@ -263,8 +259,3 @@ func TestShutdownCodes(t *testing.T) {
 		})
 	}
 }
-
-// What is unread when the handshake is done does not reset the connection.
-// When nobody reads, what waits is not discarded at a reader's pace.
-// A message that a writer has begun is cut off by the close frame, and a
-// writer that waits for its turn does not hold Shutdown up.
