@@ -162,10 +162,20 @@ func (c *Conn) handleClose(p []byte) error {
 		return c.endReading(err)
 	}
 	err := c.endReading(&CloseError{Code: code, Text: text})
-	if more {
+	if more && c.closeSent() {
 		c.linger() // RFC 6455 §1.4: data after a close frame is discarded
 	}
 	return err
+}
+
+// closeSent reports whether a close frame is out.
+func (c *Conn) closeSent() bool {
+	if !c.wire.tryLock() {
+		return false
+	}
+	sent := c.writeErr == ErrCloseSent
+	c.unlockWire()
+	return sent
 }
 
 // SetCloseHandler sets what is called for the peer's close frame, with

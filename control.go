@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Control frames as they come in, the handlers for them, and Ping. The reader
@@ -133,7 +134,8 @@ func (c *Conn) Ping(ctx context.Context) error {
 	h.pings = append(h.pings, f)
 	h.mu.Unlock()
 	if err == nil {
-		err = c.writeControl(effective(ctx), PingMessage, f.payload[:])
+		// Bounded by ctx alone: a write deadline is for the application's data.
+		err = c.controlWithin(effective(ctx), time.Time{}, PingMessage, f.payload[:])
 	}
 	if err != nil {
 		h.cancel(f)

@@ -199,7 +199,7 @@ func TestPingFloodAtOnce(t *testing.T) {
 
 // A peer that pings and takes no pongs costs neither memory nor the reader.
 func TestPingFlood(t *testing.T) {
-	const pings = 5000
+	const pings = 2000
 	payload := func(i int) string { return fmt.Sprintf("%0125d", i) }
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})

@@ -45,7 +45,7 @@ func TestKeepAliveAnswered(t *testing.T) {
 		bubble(t, fmt.Sprint("timeout ", timeout), func(t *testing.T) {
 			c, p := keepAliveConn(t, 30*time.Second, timeout)
 			done := asyncRead(c)
-			for range 1000 {
+			for range 300 {
 				start := time.Now()
 				if silence, f := nextPing(t, p, start); silence != 30*time.Second {
 					t.Fatalf("pinged after %v of silence", silence)
@@ -151,7 +151,7 @@ func TestKeepAliveBusyPeer(t *testing.T) {
 		c, p := keepAliveConn(t, 10*time.Second, 5*time.Second)
 		p.drain()
 		go func() {
-			for range 2000 {
+			for range 1000 {
 				p.send(binaryFrame("busy"))
 				<-time.After(14 * time.Second)
 			}

@@ -109,7 +109,7 @@ func TestShutdownFlood(t *testing.T) {
 				if _, err := p.Write(wireBytes([]wireFrame{textFrame("more"), pingFrame("")}, true)); err != nil {
 					return err
 				}
-				<-time.After(time.Millisecond)
+				<-time.After(5 * time.Millisecond)
 			}
 		})
 		ctx, cancel := newCancel()

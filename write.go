@@ -169,6 +169,9 @@ func (c *Conn) controlWithin(ctx context.Context, deadline time.Time, messageTyp
 		return err
 	}
 	err := c.writeErr
+	if err == nil && ctx != nil && ctx.Err() != nil {
+		err = contextError(ctx) // nothing is begun that cannot be ended
+	}
 	if err == nil {
 		unbound := ctx == nil && deadline.IsZero() && c.wbound.watch == nil && c.wbound.unset()
 		if !unbound {

@@ -36,3 +36,21 @@ func TestWriterFreesOnce(t *testing.T) {
 		c.Close()
 	}
 }
+
+// What came behind the peer's close frame is thrown away only once the answer
+// is out: an application that answers late can still do so.
+func TestCloseAnsweredLate(t *testing.T) {
+	server, client := tcpPair(t)
+	c := newConn(server, connConfig{isServer: true})
+	c.SetCloseHandler(func(int, string) error { return nil })
+	closing := clientFrame(finBit|CloseMessage, FormatCloseMessage(CloseNormalClosure, ""))
+	if _, err := client.Write(append(closing, clientFrame(finBit|TextMessage, []byte("late"))...)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.ReadMessage(); !IsCloseError(err, CloseNormalClosure) {
+		t.Fatal(err)
+	}
+	if err := c.WriteMessage(CloseMessage, FormatCloseMessage(CloseNormalClosure, "")); err != nil {
+		t.Errorf("the answer: %v", err)
+	}
+}
