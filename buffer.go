@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"math/bits"
+	"net"
 	"sync"
 )
 
@@ -42,3 +43,25 @@ func (b *buffer) free() {
 		buffers[class].Put(b)
 	}
 }
+
+// gather writes both slices as one.
+func gather(nc net.Conn, header, payload []byte) error {
+	v, _ := vectors.Get().(*vector)
+	if v == nil {
+		v = new(vector)
+	}
+	v.parts = [2][]byte{header, payload}
+	v.buffers = v.parts[:]
+	_, err := v.buffers.WriteTo(nc)
+	v.parts = [2][]byte{}
+	vectors.Put(v)
+	return err
+}
+
+// A vector is what one gathering write needs.
+type vector struct {
+	buffers net.Buffers
+	parts   [2][]byte
+}
+
+var vectors sync.Pool

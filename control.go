@@ -79,10 +79,7 @@ func (c *Conn) sendPong(p []byte) {
 		// An older ping's pong does not come behind this one.
 		sent := c.answerMailLocked() && c.offerLocked(PongMessage, p)
 		if sent && c.writeDelay > 0 && c.frameAtHand() && c.npending < holdLimit {
-			c.held.Store(true) // for the reader's next wait
-			if !c.timing {
-				c.startTimerLocked(c.writeDelay)
-			}
+			c.holdLocked()
 		} else {
 			c.pushLocked()
 		}

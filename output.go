@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -133,15 +132,15 @@ func (c *Conn) appendFrameLocked(first byte, payload []byte) {
 // a beginning where the connection cannot gather: over TLS each write is a
 // record, and one for the header alone would be a waste.
 func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
-	room := holdLimit
-	if c.gathers() {
+	room, gathers := holdLimit, c.gathers()
+	if gathers {
 		room = maxHeaderSize
 	}
 	if err := c.reserveLocked(room); err != nil {
 		return err
 	}
 	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, [4]byte{})
-	if c.gathers() {
+	if gathers {
 		return c.writtenLocked(gather(c.nc, b, payload))
 	}
 	n := copy(c.pending.b[len(b):], payload)
@@ -161,28 +160,6 @@ func (c *Conn) gathers() bool {
 	}
 	return false
 }
-
-// gather writes both slices as one.
-func gather(nc net.Conn, header, payload []byte) error {
-	v, _ := vectors.Get().(*vector)
-	if v == nil {
-		v = new(vector)
-	}
-	v.parts = [2][]byte{header, payload}
-	v.buffers = v.parts[:]
-	_, err := v.buffers.WriteTo(nc)
-	v.parts = [2][]byte{}
-	vectors.Put(v)
-	return err
-}
-
-// A vector is what one gathering write needs.
-type vector struct {
-	buffers net.Buffers
-	parts   [2][]byte
-}
-
-var vectors sync.Pool
 
 // maskedFrameLocked sends a client's frame piece by piece: the caller's bytes
 // are never modified.
@@ -257,17 +234,22 @@ func (c *Conn) roomLocked(n int) bool {
 // sendLocked sends what is pending, or holds it for the reader's next wait.
 func (c *Conn) sendLocked() error {
 	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open {
-		c.held.Store(true)
+		c.holdLocked()
 		// The reader stores hold and then loads held: one of the two sees
 		// the other's.
 		if c.hold.Load() {
-			if !c.timing {
-				c.startTimerLocked(c.writeDelay)
-			}
 			return nil
 		}
 	}
 	return c.flushLocked()
+}
+
+// holdLocked leaves what is pending to the reader's next wait, or the timer.
+func (c *Conn) holdLocked() {
+	c.held.Store(true)
+	if !c.timing {
+		c.startTimerLocked(c.writeDelay)
+	}
 }
 
 // flushLocked writes what is pending and waits for it.
