@@ -34,7 +34,7 @@ type Conn struct {
 	writePool   BufferPool
 	writeDelay  time.Duration // how long a write may be held; negative: never
 	keep        *keepAlive    // nil: off
-	readSize    int32         // bytes asked of the network at a time
+	readSize    int32         // bytes asked of the network at a time, at least
 	writeSize   int32         // bytes that a message writer buffers
 	threshold   int32         // shorter messages are not compressed
 
@@ -48,14 +48,15 @@ type Conn struct {
 	reads      uint32  // calls that took the reading half
 	rbuf       *buffer // nil while nothing is buffered
 	r, w       int32   // rbuf.b[r:w] is received and not consumed; 0 <= r <= w <= len(rbuf.b)
+	ask        int32   // bytes to ask of the network: readSize, or more among larger messages
+	loans      int32   // messages in rbuf that the application still uses
 	in         inbound
 	msgType    int8
-	maskKey    [4]byte
-	maskPos    uint8     // payload bytes of the frame already consumed, modulo 4
-	inMessage  bool      // a data message has begun and its end was not delivered
-	compressed bool      // it is compressed
-	text       validator // of a text message so far
-	empties    int16     // empty fragments in a row
+	maskKey    maskingKey // of the payload still to come
+	inMessage  bool       // a data message has begun and its end was not delivered
+	compressed bool       // it is compressed
+	text       validator  // of a text message so far
+	empties    int16      // empty fragments in a row
 	tiny       [maxHeaderSize]byte
 	remaining  uint64         // payload bytes of the frame still to come
 	received   int64          // payload bytes of the message, as received
@@ -116,6 +117,7 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
 		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
 	}
+	c.ask = c.readSize
 	if c.raw != nil {
 		c.raw.init(c)
 	}

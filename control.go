@@ -122,9 +122,8 @@ func (c *Conn) answerMailLocked() bool {
 // the connection.
 func (c *Conn) Ping(ctx context.Context) error {
 	f := flight{done: make(chan error, 1)}
-	a, b := newMaskKey(), newMaskKey() // as good as any random bytes
-	binary.LittleEndian.PutUint32(f.payload[:4], binary.LittleEndian.Uint32(a[:]))
-	binary.LittleEndian.PutUint32(f.payload[4:], binary.LittleEndian.Uint32(b[:]))
+	binary.LittleEndian.PutUint32(f.payload[:4], uint32(newMaskKey())) // as good as any random bytes
+	binary.LittleEndian.PutUint32(f.payload[4:], uint32(newMaskKey()))
 	h := c.hook()
 	h.mu.Lock()
 	err := h.ended

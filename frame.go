@@ -42,15 +42,18 @@ const (
 	maxControlPayload = 125 // RFC 6455 §5.5
 )
 
-// A header is what precedes the payload of a frame.
+// A header is what precedes the payload of a frame. It has no more fields than
+// the compiler keeps in registers.
 type header struct {
 	length uint64 // of the payload, in bytes
-	key    [4]byte
-	opcode byte
-	rsv    byte // rsv1Bit | rsv2Bit | rsv3Bit as set
-	fin    bool
+	key    maskingKey
+	first  byte // FIN, RSV1 to RSV3 and the opcode, as sent
 	masked bool
 }
+
+func (h header) opcode() int { return int(h.first & 0x0f) }
+
+func (h header) fin() bool { return h.first&finBit != 0 }
 
 func isControl(opcode int) bool { return opcode >= CloseMessage && opcode <= PongMessage }
 
@@ -64,9 +67,7 @@ func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 	if len(b) < 2 {
 		return h, 0, nil
 	}
-	h.opcode = b[0] & 0x0f
-	h.rsv = b[0] & (rsv1Bit | rsv2Bit | rsv3Bit)
-	h.fin = b[0]&finBit != 0
+	h.first = b[0]
 	h.masked = b[1]&maskBit != 0
 	h.length = uint64(b[1] &^ maskBit)
 	length := h.length
@@ -99,7 +100,7 @@ func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 		if len(b) < n+4 {
 			return h, 0, nil
 		}
-		h.key = [4]byte(b[n:])
+		h.key = maskingKey(binary.LittleEndian.Uint32(b[n:]))
 		n += 4
 	}
 	h.length = length
@@ -113,7 +114,7 @@ func errNotMinimal(length uint64) *ProtocolError {
 
 // appendHeader appends a frame header: its first byte as given, the length in
 // its minimal encoding, and the masking key if masked is set.
-func appendHeader(b []byte, first byte, length int, masked bool, key [4]byte) []byte {
+func appendHeader(b []byte, first byte, length int, masked bool, key maskingKey) []byte {
 	var m byte
 	if masked {
 		m = maskBit
@@ -128,7 +129,7 @@ func appendHeader(b []byte, first byte, length int, masked bool, key [4]byte) []
 		b = binary.BigEndian.AppendUint64(b, uint64(length))
 	}
 	if masked {
-		b = append(b, key[0], key[1], key[2], key[3])
+		b = binary.LittleEndian.AppendUint32(b, uint32(key))
 	}
 	return b
 }

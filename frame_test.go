@@ -16,7 +16,7 @@ type headerTest struct {
 }
 
 // headerKey is the masking key of the masked ones.
-var headerKey = [4]byte{0x37, 0xfa, 0x21, 0x3d}
+const headerKey maskingKey = 0x3d21fa37
 
 var headerTests = []headerTest{
 	{"empty text", "\x81\x00", 0x81, 0, false},
@@ -46,9 +46,7 @@ var headerTests = []headerTest{
 
 func (test *headerTest) header() header {
 	h := header{
-		opcode: test.first & 0x0f,
-		rsv:    test.first & 0x70,
-		fin:    test.first&0x80 != 0,
+		first:  test.first,
 		masked: test.masked,
 		length: test.length,
 	}
@@ -74,7 +72,7 @@ func TestParseHeader(t *testing.T) {
 			}
 			// What the first two bytes tell is known.
 			want := test.header()
-			h.key, want.key = [4]byte{}, [4]byte{}
+			h.key, want.key = 0, 0
 			if h.length >= 126 && want.length >= 126 {
 				h.length = want.length
 			}
@@ -142,7 +140,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 				if err != nil || n != len(b) || h != want.header() {
 					t.Fatalf("% x: %+v, %d, %v, want %+v", b, h, n, err, want.header())
 				}
-				if b2 := frame(byte(first), "").claiming(int64(length)).keyed(0x37, 0xfa, 0x21, 0x3d).append(nil, masked, headerKey); !bytes.Equal(b, b2) {
+				if b2 := frame(byte(first), "").claiming(int64(length)).keyed(0x37, 0xfa, 0x21, 0x3d).append(nil, masked, [4]byte{}); !bytes.Equal(b, b2) {
 					t.Fatalf("appended % x, want % x", b, b2)
 				}
 			}

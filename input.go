@@ -19,6 +19,10 @@ import (
 // row: they cost work and never fill a message (RFC 6455 §10.4).
 const maxEmptyFragments = 1000
 
+// mostAsked is how many bytes a read into the buffer may ask for: a message of
+// 64 KiB with its header.
+const mostAsked = 64<<10 + maxHeaderSize
+
 // lockRead takes the reading half for a call that ends when ctx does. The
 // context may be never.
 func (c *Conn) lockRead(ctx context.Context) error {
@@ -50,7 +54,7 @@ func (c *Conn) nextHeader() (h header, n int, err error) {
 		if c.w-c.r >= 2 {
 			// What the first two bytes tell is judged first, so the
 			// verdict does not depend on how the bytes came in.
-			if a := c.in.accept(&h); a != nil {
+			if a := c.in.accept(h); a != nil {
 				v = a
 			}
 		}
@@ -63,7 +67,7 @@ func (c *Conn) nextHeader() (h header, n int, err error) {
 			}
 			continue
 		}
-		if !isControl(int(h.opcode)) {
+		if !isControl(h.opcode()) {
 			return h, n, nil
 		}
 		n += int(h.length)
@@ -75,22 +79,22 @@ func (c *Conn) nextHeader() (h header, n int, err error) {
 		p := c.input()[n-int(h.length) : n]
 		c.r += int32(n)
 		if h.masked {
-			mask(p, p, h.key, 0)
+			mask(p, p, h.key)
 		}
-		if err := c.handleControl(int(h.opcode), p); err != nil {
+		if err := c.handleControl(h.opcode(), p); err != nil {
 			return h, 0, err
 		}
 	}
 }
 
 // beginFrame consumes the header of a data frame and makes its payload current.
-func (c *Conn) beginFrame(h *header, n int) error {
-	if h.opcode != continuationFrame {
-		c.msgType = int8(h.opcode)
+func (c *Conn) beginFrame(h header, n int) error {
+	if h.opcode() != continuationFrame {
+		c.msgType = int8(h.opcode())
 		c.inMessage = true
 		c.received, c.delivered, c.empties = 0, 0, 0
 		c.text = validator{}
-		if c.compressed = h.rsv&rsv1Bit != 0; c.compressed {
+		if c.compressed = h.first&rsv1Bit != 0; c.compressed {
 			c.inflater.begin((*payloadReader)(c))
 		}
 	}
@@ -101,7 +105,7 @@ func (c *Conn) beginFrame(h *header, n int) error {
 	if h.length > 1<<62 {
 		return c.tooBig(1 << 62) // no sum of lengths may overflow
 	}
-	if h.length == 0 && !h.fin {
+	if h.length == 0 && !h.fin() {
 		if c.empties++; c.empties > maxEmptyFragments {
 			return c.fail(&ProtocolError{ClosePolicyViolation, "more than 1000 empty fragments in a row"})
 		}
@@ -112,7 +116,6 @@ func (c *Conn) beginFrame(h *header, n int) error {
 	c.received += int64(h.length)
 	c.remaining = h.length
 	c.maskKey = h.key
-	c.maskPos = 0
 	c.in.advance(h)
 	return nil
 }
@@ -146,11 +149,13 @@ func (c *Conn) input() []byte {
 func (c *Conn) fill() error {
 	c.beforeWait()
 	if c.r == c.w {
-		c.r, c.w = 0, 0
 		c.dropEmptyBuffer()
 	} else if int(c.w) == len(c.rbuf.b) {
-		c.w = int32(copy(c.rbuf.b, c.rbuf.b[c.r:c.w]))
-		c.r = 0
+		to := c.rbuf
+		if c.loans > 0 {
+			to = getBuffer(len(to.b))
+		}
+		c.move(to)
 	}
 	var n int
 	var err error
@@ -169,13 +174,17 @@ func (c *Conn) readBlocking() (int, error) {
 	if c.rbuf == nil && !c.inMessage {
 		n, err := readSome(c.nc, c.tiny[:])
 		if n > 0 {
-			c.rbuf = getBuffer(int(c.readSize))
+			size := c.readSize
+			if n == len(c.tiny) {
+				size = c.ask
+			}
+			c.rbuf = getBuffer(int(size))
 			copy(c.rbuf.b, c.tiny[:n])
 		}
 		return n, err
 	}
 	if c.rbuf == nil {
-		c.rbuf = getBuffer(int(c.readSize))
+		c.rbuf = getBuffer(int(c.ask))
 	}
 	return readSome(c.nc, c.rbuf.b[c.w:])
 }
@@ -194,7 +203,6 @@ func readSome(nc net.Conn, p []byte) (int, error) {
 // readDirect waits for the network and reads into p, past the buffer.
 func (c *Conn) readDirect(p []byte) (int, error) {
 	c.beforeWait()
-	c.r, c.w = 0, 0
 	c.dropEmptyBuffer()
 	n, err := readSome(c.nc, p)
 	return n, c.afterRead(n, err)
@@ -219,12 +227,37 @@ func (c *Conn) afterRead(n int, err error) error {
 	return c.readFailed(err)
 }
 
-// dropEmptyBuffer gives the read buffer back if nothing is in it.
+// dropEmptyBuffer gives the read buffer back if nothing is in it. One that is
+// lent stays with the application.
 func (c *Conn) dropEmptyBuffer() {
 	if c.rbuf != nil && c.r == c.w {
-		c.rbuf.free()
-		c.rbuf = nil
+		if c.loans == 0 {
+			c.rbuf.free()
+		}
+		c.rbuf, c.loans = nil, 0
 		c.r, c.w = 0, 0
+	}
+}
+
+// move moves what is buffered to the front of to, which may be the buffer it is
+// in, and makes that the read buffer.
+func (c *Conn) move(to *buffer) {
+	c.r, c.w = 0, int32(copy(to.b, c.input()))
+	if to != c.rbuf {
+		if c.loans == 0 {
+			c.rbuf.free()
+		}
+		c.rbuf, c.loans = to, 0
+	}
+}
+
+// settle gives the read buffer back before a wait if nothing is in it, and takes
+// a small one for a large one with little in it.
+func (c *Conn) settle() {
+	if c.r == c.w {
+		c.dropEmptyBuffer()
+	} else if len(c.rbuf.b) > 2*int(c.readSize) && c.w-c.r <= c.readSize/2 {
+		c.move(getBuffer(int(c.readSize)))
 	}
 }
 

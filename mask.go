@@ -14,12 +14,19 @@ import (
 // longMask is the number of bytes from which setting up maskLong pays.
 const longMask = 4096
 
+// A maskingKey is the four octets of a masking key, the first in the lowest bits.
+type maskingKey uint32
+
+// after returns the key for the payload behind its first n bytes.
+func (k maskingKey) after(n int) maskingKey {
+	return maskingKey(bits.RotateLeft32(uint32(k), -8*(n&3)))
+}
+
 // mask XORs src with the masking key into dst (RFC 6455 §5.3).  dst and src have the same length
-// and are the same slice or do not overlap; pos counts the payload bytes before src.
-func mask(dst, src []byte, key [4]byte, pos int) {
+// and are the same slice or do not overlap.
+func mask(dst, src []byte, key maskingKey) {
 	le := binary.LittleEndian
-	half := bits.RotateLeft32(le.Uint32(key[:]), -8*(pos&3))
-	word := uint64(half)<<32 | uint64(half)
+	word := uint64(key)<<32 | uint64(key)
 	dst = dst[:len(src)]
 	if len(src) < 8 {
 		for i := range src {
@@ -80,15 +87,16 @@ type keyBatch struct {
 var keyBatches = sync.Pool{New: func() any { return &keyBatch{used: len(keyBatch{}.random)} }}
 
 // newMaskKey returns a fresh unpredictable key (RFC 6455 §5.3, §10.3).  Any goroutine may call it.
-func newMaskKey() (key [4]byte) {
+func newMaskKey() maskingKey {
 	b := keyBatches.Get().(*keyBatch)
 	if b.used == len(b.random) {
 		rand.Read(b.random[:]) // never fails: it ends the program instead
 		b.used = 0
 	}
-	next := (*[4]byte)(b.random[b.used:])
-	key, *next = *next, [4]byte{}
-	b.used += len(key)
+	next := b.random[b.used:]
+	key := binary.LittleEndian.Uint32(next)
+	binary.LittleEndian.PutUint32(next, 0)
+	b.used += 4
 	keyBatches.Put(b)
-	return key
+	return maskingKey(key)
 }

@@ -26,18 +26,21 @@ func checkMask(t *testing.T, payload []byte, key [4]byte, pos, offset int) {
 
 	src, dst := framed(payload), framed(nil)
 	dst = append(dst, bytes.Repeat([]byte{guard}, len(payload))...)
-	mask(dst[offset:end], src[offset:end], key, pos)
+	mask(dst[offset:end], src[offset:end], keyOf(key).after(pos))
 	if !bytes.Equal(src, framed(payload)) {
 		t.Fatalf("length %d, pos %d, offset %d: source changed", len(payload), pos, offset)
 	}
 	if !bytes.Equal(dst, framed(want)) {
 		t.Fatalf("length %d, pos %d, offset %d: wrong copy", len(payload), pos, offset)
 	}
-	mask(src[offset:end], src[offset:end], key, pos)
+	mask(src[offset:end], src[offset:end], keyOf(key).after(pos))
 	if !bytes.Equal(src, framed(want)) {
 		t.Fatalf("length %d, pos %d, offset %d: wrong in place", len(payload), pos, offset)
 	}
 }
+
+// keyOf returns the masking key of four octets as they are sent.
+func keyOf(octets [4]byte) maskingKey { return maskingKey(binary.LittleEndian.Uint32(octets[:])) }
 
 func randomPayload(n int) []byte {
 	p := make([]byte, n)
@@ -71,7 +74,7 @@ func TestMaskDefinition(t *testing.T) {
 // The example of RFC 6455 §5.7: a masked text frame that holds "Hello".
 func TestMaskRFCExample(t *testing.T) {
 	p := []byte("Hello")
-	mask(p, p, [4]byte{0x37, 0xFA, 0x21, 0x3D}, 0)
+	mask(p, p, keyOf([4]byte{0x37, 0xFA, 0x21, 0x3D}))
 	if want := []byte{0x7F, 0x9F, 0x4D, 0x51, 0x58}; !bytes.Equal(p, want) {
 		t.Errorf("masked %x, want %x", p, want)
 	}
@@ -82,12 +85,12 @@ func TestMaskPieces(t *testing.T) {
 	key := [4]byte{1, 2, 3, 4}
 	payload := randomPayload(3 * longMask)
 	want := make([]byte, len(payload))
-	mask(want, payload, key, 0)
+	mask(want, payload, keyOf(key))
 	for range 200 {
 		got := bytes.Clone(payload)
 		for pos := 0; pos < len(got); {
 			n := min(1+rand.IntN(1<<rand.IntN(14)), len(got)-pos)
-			mask(got[pos:pos+n], got[pos:pos+n], key, pos)
+			mask(got[pos:pos+n], got[pos:pos+n], keyOf(key).after(pos))
 			pos += n
 		}
 		if !bytes.Equal(got, want) {
@@ -99,7 +102,7 @@ func TestMaskPieces(t *testing.T) {
 func TestMaskAllocatesNothing(t *testing.T) {
 	p := make([]byte, 2*longMask)
 	for _, n := range []int{5, 500, len(p)} {
-		if a := testing.AllocsPerRun(100, func() { mask(p[:n], p[:n], [4]byte{1, 2, 3, 4}, 1) }); a != 0 {
+		if a := testing.AllocsPerRun(100, func() { mask(p[:n], p[:n], 0x04030201) }); a != 0 {
 			t.Errorf("%d bytes: %v allocations", n, a)
 		}
 	}
@@ -120,7 +123,7 @@ func FuzzMask(f *testing.F) {
 // twice, gives many equal keys; chance gives about five among 200,000.
 func TestMaskKeysAreFresh(t *testing.T) {
 	const goroutines, each = 8, 25_000
-	keys := make([][][4]byte, goroutines)
+	keys := make([][]maskingKey, goroutines)
 	var wg sync.WaitGroup
 	for g := range keys {
 		wg.Go(func() {
@@ -130,7 +133,7 @@ func TestMaskKeysAreFresh(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	seen := make(map[[4]byte]bool, goroutines*each)
+	seen := make(map[maskingKey]bool, goroutines*each)
 	var equal, zero int
 	var ones [32]int
 	for _, some := range keys {
@@ -139,11 +142,11 @@ func TestMaskKeysAreFresh(t *testing.T) {
 				equal++
 			}
 			seen[key] = true
-			if key == ([4]byte{}) {
+			if key == 0 {
 				zero++
 			}
 			for i := range ones {
-				ones[i] += int(key[i/8] >> (i % 8) & 1)
+				ones[i] += int(key >> i & 1)
 			}
 		}
 	}
@@ -182,8 +185,8 @@ func BenchmarkMask(b *testing.B) {
 			name string
 			f    func()
 		}{
-			{"place", func() { mask(p, p, key, 1) }},
-			{"copy", func() { mask(q, p, key, 1) }},
+			{"place", func() { mask(p, p, keyOf(key).after(1)) }},
+			{"copy", func() { mask(q, p, keyOf(key).after(1)) }},
 			{"words", func() { maskByWords(p, key, 1) }},
 		} {
 			b.Run(fmt.Sprintf("%d/%s", n, how.name), func(b *testing.B) {

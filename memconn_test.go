@@ -40,11 +40,11 @@ func (c *loopConn) SetWriteDeadline(time.Time) error { return nil }
 
 // clientFrame returns a masked frame.
 func clientFrame(first byte, payload []byte) []byte {
-	key := [4]byte{1, 2, 3, 4}
+	const key maskingKey = 0x04030201
 	b := appendHeader(nil, first, len(payload), true, key)
 	n := len(b)
 	b = append(b, payload...)
-	mask(b[n:], b[n:], key, 0)
+	mask(b[n:], b[n:], key)
 	return b
 }
 

@@ -112,7 +112,7 @@ func (c *Conn) frameLocked(first byte, payload []byte) error {
 
 // appendFrameLocked adds a frame to pending, which has the room.
 func (c *Conn) appendFrameLocked(first byte, payload []byte) {
-	var key [4]byte
+	var key maskingKey
 	masked := !c.in.server
 	if masked {
 		key = newMaskKey()
@@ -121,7 +121,7 @@ func (c *Conn) appendFrameLocked(first byte, payload []byte) {
 	n := len(b)
 	b = b[:n+len(payload)]
 	if masked {
-		mask(b[n:], payload, key, 0)
+		mask(b[n:], payload, key)
 	} else {
 		copy(b[n:], payload)
 	}
@@ -139,7 +139,7 @@ func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
 	if err := c.reserveLocked(room); err != nil {
 		return err
 	}
-	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, [4]byte{})
+	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, 0)
 	if gathers {
 		return c.writtenLocked(gather(c.nc, b, payload))
 	}
@@ -172,7 +172,7 @@ func (c *Conn) maskedFrameLocked(first byte, payload []byte) error {
 	for pos := 0; ; {
 		free := c.pending.b[c.npending:]
 		n := min(len(payload)-pos, len(free))
-		mask(free[:n], payload[pos:pos+n], key, pos)
+		mask(free[:n], payload[pos:pos+n], key.after(pos))
 		c.npending += int32(n)
 		pos += n
 		if err := c.flushLocked(); err != nil || pos == len(payload) {
@@ -246,7 +246,9 @@ func (c *Conn) sendLocked() error {
 
 // holdLocked leaves what is pending to the reader's next wait, or the timer.
 func (c *Conn) holdLocked() {
-	c.held.Store(true)
+	if !c.held.Load() {
+		c.held.Store(true)
+	}
 	if !c.timing {
 		c.startTimerLocked(c.writeDelay)
 	}

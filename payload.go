@@ -17,7 +17,7 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 		}
 		h, n, err := c.nextHeader()
 		if err == nil {
-			err = c.beginFrame(&h, n)
+			err = c.beginFrame(h, n)
 		}
 		if err != nil {
 			return 0, err
@@ -37,7 +37,7 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 			return 0, err
 		}
 		if c.in.server {
-			mask(p[:n], p[:n], c.maskKey, int(c.maskPos))
+			mask(p[:n], p[:n], c.maskKey)
 		}
 	default:
 		if c.r == c.w {
@@ -48,13 +48,13 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 		src := c.input()
 		n = min(len(p), len(src))
 		if c.in.server {
-			mask(p[:n], src[:n], c.maskKey, int(c.maskPos))
+			mask(p[:n], src[:n], c.maskKey)
 		} else {
 			copy(p, src[:n])
 		}
 		c.r += int32(n)
 	}
-	c.maskPos = (c.maskPos + uint8(n)) & 3
+	c.maskKey = c.maskKey.after(n)
 	c.remaining -= uint64(n)
 	if c.remaining == 0 && !c.in.fragment {
 		return n, io.EOF
@@ -66,6 +66,30 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 type payloadReader Conn
 
 func (r *payloadReader) Read(p []byte) (int, error) { return (*Conn)(r).readPayload(p) }
+
+// payloadAtHand reports whether a message that has just begun lies whole in the
+// read buffer: in one frame and not compressed.
+func (c *Conn) payloadAtHand() bool {
+	return c.remaining <= uint64(c.w-c.r) && c.sizeKnown()
+}
+
+// takePayload reads such a message into p, which is as long as it is. p may be
+// the very bytes in the read buffer.
+func (c *Conn) takePayload(p []byte) error {
+	src := c.input()[:len(p)]
+	if c.in.server {
+		mask(p, src, c.maskKey)
+	} else {
+		copy(p, src)
+	}
+	c.r += int32(len(p))
+	c.remaining = 0
+	if err := c.judge(p, true); err != nil {
+		return err
+	}
+	c.endMessage()
+	return nil
+}
 
 // readData reads the current message as the application gets it: inflated,
 // within the limit, and UTF-8 if it is text. It returns io.EOF with the last
@@ -79,17 +103,27 @@ func (c *Conn) readData(p []byte) (n int, err error) {
 	if err != nil && err != io.EOF {
 		return 0, err // reading has ended: nothing else is wrong any more
 	}
-	if c.msgType == TextMessage {
-		// RFC 6455 §8.1: failed at the first byte that cannot be right.
-		if n > 0 && !c.text.write(p[:n]) || err == io.EOF && !c.text.complete() {
-			c.endInflate()
-			return 0, c.fail(&ProtocolError{CloseInvalidFramePayloadData, "text message is not valid UTF-8"})
-		}
+	if v := c.judge(p[:n], err == io.EOF); v != nil {
+		return 0, v
 	}
 	if err == io.EOF {
 		c.endMessage()
 	}
 	return n, err
+}
+
+// judge fails the connection if these bytes, the last of the message if end is
+// set, cannot continue its text.
+func (c *Conn) judge(p []byte, end bool) error {
+	if c.msgType != TextMessage {
+		return nil
+	}
+	// RFC 6455 §8.1: failed at the first byte that cannot be right.
+	if len(p) > 0 && !c.text.write(p) || end && !c.text.complete() {
+		c.endInflate()
+		return c.fail(&ProtocolError{CloseInvalidFramePayloadData, "text message is not valid UTF-8"})
+	}
+	return nil
 }
 
 func (c *Conn) inflate(p []byte) (int, error) {
@@ -119,8 +153,19 @@ func (c *Conn) endMessage() {
 	c.inMessage = false
 	c.reader = nil
 	c.endInflate()
+	c.foresee()
 	if hold := c.r < c.w && c.writeDelay > 0 && c.frameAtHand(); hold != c.hold.Load() {
 		c.hold.Store(hold)
+	}
+}
+
+// foresee sets how much the next reads ask for: enough for a message like the
+// one that has just ended. Beyond mostAsked it is better read past the buffer.
+func (c *Conn) foresee() {
+	if size := c.received + maxHeaderSize; size <= int64(c.readSize) || size > mostAsked {
+		c.ask = c.readSize
+	} else {
+		c.ask = int32(size)
 	}
 }
 

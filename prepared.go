@@ -37,7 +37,7 @@ func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) 
 
 // serverFrame returns a whole unmasked frame, and the payload inside it.
 func serverFrame(first byte, data []byte) (frame, payload []byte) {
-	frame = appendHeader(make([]byte, 0, maxHeaderSize+len(data)), first, len(data), false, [4]byte{})
+	frame = appendHeader(make([]byte, 0, maxHeaderSize+len(data)), first, len(data), false, 0)
 	n := len(frame)
 	frame = append(frame, data...)
 	return frame, frame[n:]

@@ -30,8 +30,8 @@ type inbound struct {
 
 // accept returns nil if a frame with this header may come now, else the
 // violation. It looks only at what the first two bytes of a header tell.
-func (in *inbound) accept(h *header) *ProtocolError {
-	switch h.opcode {
+func (in *inbound) accept(h header) *ProtocolError {
+	switch h.opcode() {
 	case continuationFrame:
 		// RFC 6455 §5.4: a message starts with a data opcode.
 		if !in.fragment {
@@ -48,14 +48,14 @@ func (in *inbound) accept(h *header) *ProtocolError {
 		if h.length > maxControlPayload {
 			return violation("control frame longer than 125 bytes")
 		}
-		if !h.fin {
+		if !h.fin() {
 			return violation("fragmented control frame")
 		}
 	default:
 		// RFC 6455 §5.2: opcodes 3-7 and 11-15 are reserved.
-		return violation("reserved opcode " + strconv.Itoa(int(h.opcode)))
+		return violation("reserved opcode " + strconv.Itoa(h.opcode()))
 	}
-	if h.rsv != 0 {
+	if h.first&(rsv1Bit|rsv2Bit|rsv3Bit) != 0 {
 		if err := in.acceptRSV(h); err != nil {
 			return err
 		}
@@ -70,12 +70,12 @@ func (in *inbound) accept(h *header) *ProtocolError {
 	return nil
 }
 
-func (in *inbound) acceptRSV(h *header) *ProtocolError {
+func (in *inbound) acceptRSV(h header) *ProtocolError {
 	// RFC 6455 §5.2: a reserved bit needs an extension that defines it.
-	if h.rsv&rsv2Bit != 0 {
+	if h.first&rsv2Bit != 0 {
 		return violation("reserved bit RSV2 set")
 	}
-	if h.rsv&rsv3Bit != 0 {
+	if h.first&rsv3Bit != 0 {
 		return violation("reserved bit RSV3 set")
 	}
 	if !in.deflate {
@@ -83,17 +83,17 @@ func (in *inbound) acceptRSV(h *header) *ProtocolError {
 	}
 	// RFC 7692 §6: RSV1 is set on the first frame of a compressed message
 	// and on no other frame.
-	if h.opcode == continuationFrame {
+	if h.opcode() == continuationFrame {
 		return violation("RSV1 set on a continuation frame")
 	}
-	if isControl(int(h.opcode)) {
+	if isControl(h.opcode()) {
 		return violation("RSV1 set on a control frame")
 	}
 	return nil
 }
 
 // advance moves the state past an accepted data frame.
-func (in *inbound) advance(h *header) { in.fragment = !h.fin }
+func (in *inbound) advance(h header) { in.fragment = !h.fin() }
 
 func violation(text string) *ProtocolError {
 	return &ProtocolError{CloseProtocolError, text}

@@ -50,7 +50,7 @@ func (x *rawIO) init(c *Conn) { x.readable = c.onReadable }
 func (c *Conn) onReadable(fd uintptr) bool {
 	x := c.raw
 	if c.rbuf == nil {
-		c.rbuf = getBuffer(int(c.readSize))
+		c.rbuf = getBuffer(int(c.ask))
 	}
 	for {
 		n, err := syscall.Read(int(fd), c.rbuf.b[c.w:])
@@ -62,7 +62,7 @@ func (c *Conn) onReadable(fd uintptr) bool {
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
-			c.dropEmptyBuffer()
+			c.settle()
 			return false
 		}
 		return true

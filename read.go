@@ -33,7 +33,7 @@ func (c *Conn) next() (int, error) {
 	}
 	h, n, err := c.nextHeader()
 	if err == nil {
-		err = c.beginFrame(&h, n)
+		err = c.beginFrame(h, n)
 	}
 	if err != nil {
 		c.endInflate()
@@ -88,6 +88,11 @@ func (c *Conn) await() error {
 func (c *Conn) readWhole() (messageType int, p []byte, err error) {
 	if messageType, err = c.next(); err != nil {
 		return noFrame, nil, err
+	}
+	if c.payloadAtHand() {
+		p = make([]byte, c.remaining)
+		err = c.takePayload(p)
+		return messageType, p, err
 	}
 	if !c.sizeKnown() || c.remaining > unproven {
 		p, err = c.readUnproven()
@@ -223,45 +228,69 @@ type Message struct {
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 	ctx = effective(ctx)
 	return func(yield func(Message, error) bool) {
-		var b *buffer
+		var l loan
 		for {
-			messageType, n, err := c.readBorrowed(ctx, &b)
+			messageType, data, err := c.readBorrowed(ctx, &l)
 			if err != nil {
 				if !IsCloseError(err, CloseNormalClosure, CloseGoingAway) {
 					yield(Message{}, err)
 				}
 				break
 			}
-			if !yield(Message{messageType, b.b[:n]}, nil) {
+			if !yield(Message{messageType, data}, nil) {
 				break
 			}
 		}
-		if b != nil {
-			b.free()
+		if c.rd.tryLock() {
+			c.takeBack(&l)
+			c.rd.unlock()
 		}
 	}
 }
 
-// readBorrowed reads a message into *b, which it replaces as needed and gives
-// back before it waits for the next message.
-func (c *Conn) readBorrowed(ctx context.Context, b **buffer) (messageType, n int, err error) {
-	if err = c.lockRead(ctx); err != nil {
-		return noFrame, 0, err
+// A loan is the memory of a message that the application may use until it asks
+// for the next: the read buffer itself where the message lies whole in it, else
+// a buffer of its own.
+type loan struct{ lent, own *buffer }
+
+// takeBack ends a loan.
+func (c *Conn) takeBack(l *loan) {
+	if l.own != nil {
+		l.own.free()
 	}
-	if *b != nil && c.r == c.w {
-		(*b).free()
-		*b = nil
+	if l.lent != nil && l.lent == c.rbuf {
+		c.loans--
 	}
-	if err = c.await(); err == nil {
-		messageType, n, err = c.readInto(b)
-	}
-	c.rd.unlock()
-	return messageType, n, err
+	*l = loan{}
 }
 
-// readInto reads the next message into *b.
-func (c *Conn) readInto(b **buffer) (messageType, n int, err error) {
-	messageType, err = c.next()
+// readBorrowed reads a message into borrowed memory, which the next call gives
+// back before it waits.
+func (c *Conn) readBorrowed(ctx context.Context, l *loan) (messageType int, data []byte, err error) {
+	if err = c.lockRead(ctx); err != nil {
+		return noFrame, nil, err
+	}
+	c.takeBack(l)
+	if err = c.await(); err == nil {
+		messageType, data, err = c.readInto(l)
+	}
+	c.rd.unlock()
+	return messageType, data, err
+}
+
+// readInto reads the next message into *l.
+func (c *Conn) readInto(l *loan) (messageType int, data []byte, err error) {
+	if messageType, err = c.next(); err != nil {
+		return noFrame, nil, err
+	}
+	if c.payloadAtHand() {
+		data = c.input()[:c.remaining]
+		l.lent = c.rbuf
+		c.loans++
+		err = c.takePayload(data)
+		return messageType, data, err
+	}
+	n := 0
 	for done := false; err == nil && !done; {
 		size := defaultBufferSize
 		switch {
@@ -270,17 +299,17 @@ func (c *Conn) readInto(b **buffer) (messageType, n int, err error) {
 		case c.sizeKnown():
 			size = int(min(c.remaining, unproven))
 		}
-		if *b == nil {
-			*b = getBuffer(size)
-		} else if len((*b).b) < size {
+		if l.own == nil {
+			l.own = getBuffer(size)
+		} else if len(l.own.b) < size {
 			larger := getBuffer(size)
-			copy(larger.b, (*b).b[:n])
-			(*b).free()
-			*b = larger
+			copy(larger.b, l.own.b[:n])
+			l.own.free()
+			l.own = larger
 		}
 		var m int
-		m, done, err = c.readUpTo((*b).b[n:])
+		m, done, err = c.readUpTo(l.own.b[n:])
 		n += m
 	}
-	return messageType, n, err
+	return messageType, l.own.b[:n], err
 }

@@ -1,0 +1,191 @@
+package websocket
+
+// Messages lends its data: the read buffer itself where a message lies whole in
+// it. Whatever else happens to the connection during a turn of the loop must
+// leave the data of that turn alone.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+)
+
+// spoil overwrites what the pools have to lend, so that memory given back too
+// early shows.
+func spoil() {
+	var all []*buffer
+	for size := 512; size <= 2*defaultBufferSize; size *= 2 {
+		for range 2 {
+			b := getBuffer(size)
+			for i := range b.b {
+				b.b[i] = '!'
+			}
+			all = append(all, b)
+		}
+	}
+	for _, b := range all {
+		b.free()
+	}
+}
+
+// longRow returns messages that take several buffers, and a ping before each:
+// messages, headers and pings lie across the ends of the buffers.
+func longRow(n int) (frames []wireFrame, data []string) {
+	for i := range n {
+		s := fmt.Sprintf("%d %s", i, strings.Repeat(string(rune('a'+i%26)), 37*i%500))
+		frames = append(frames, frame(finBit|PingMessage, strings.Repeat("p", maxControlPayload)), textFrame(s))
+		data = append(data, s)
+	}
+	return frames, data
+}
+
+func TestMessagesDataStays(t *testing.T) {
+	frames, want := longRow(100)
+	stream := wireBytes(frames, true)
+	readSome := func(n int) func(c *Conn) int {
+		return func(c *Conn) int {
+			for range n {
+				if _, _, err := c.ReadMessage(); err != nil {
+					return n
+				}
+			}
+			return n
+		}
+	}
+	for _, interlude := range []struct {
+		name string
+		do   func(c *Conn) (consumed int)
+		ends bool
+	}{
+		{"nothing", func(*Conn) int { return 0 }, false},
+		{"a message is read", readSome(1), false},
+		{"the rest is read", readSome(len(want)), true},
+		{"a loop inside", func(c *Conn) int {
+			n := 0
+			for m, err := range c.Messages(context.Background()) {
+				data := string(m.Data)
+				spoil()
+				if err != nil || string(m.Data) != data {
+					t.Errorf("inner loop: %s, %v, want %s", shortened(string(m.Data)), err, shortened(data))
+				}
+				if n++; n == 3 {
+					break
+				}
+			}
+			return n
+		}, false},
+		{"a stream is begun", func(c *Conn) int {
+			if _, r, err := c.NextReader(); err == nil {
+				r.Read(make([]byte, 1))
+				return 1
+			}
+			return 0
+		}, false},
+		{"a broken read", func(c *Conn) int {
+			c.SetReadLimit(1)
+			c.ReadMessage()
+			return len(want)
+		}, true},
+		{"Close", func(c *Conn) int { c.Close(); return len(want) }, true},
+		{"Shutdown", func(c *Conn) int {
+			c.Shutdown(context.Background(), CloseNormalClosure, "")
+			return len(want)
+		}, true},
+	} {
+		for _, size := range []int{1, 700, 4096, 1 << 20} {
+			t.Run(fmt.Sprintf("%s/%d", interlude.name, size), func(t *testing.T) {
+				c := newConn(&scriptConn{script: stream, size: func() int { return size }}, connConfig{isServer: true})
+				i := 0
+				for m, err := range c.Messages(context.Background()) {
+					if err != nil {
+						if i < len(want) && !interlude.ends {
+							t.Errorf("message %d: %v", i, err)
+						}
+						break
+					}
+					if string(m.Data) != want[i] {
+						t.Fatalf("message %d: %s, want %s", i, shortened(string(m.Data)), shortened(want[i]))
+					}
+					n := interlude.do(c)
+					spoil()
+					if string(m.Data) != want[i] {
+						t.Fatalf("message %d became %s, was %s", i, shortened(string(m.Data)), shortened(want[i]))
+					}
+					i += 1 + n
+				}
+				if i < len(want) {
+					t.Errorf("the loop ended at message %d of %d", i, len(want))
+				}
+				if c.loans != 0 {
+					t.Errorf("%d loans after the loop", c.loans)
+				}
+			})
+		}
+	}
+}
+
+// A loop that is left while another goroutine waits for a message does not
+// wait for that one.
+func TestMessagesLeftWhileAnotherReads(t *testing.T) {
+	bubble(t, "pipe", func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		go p.send(textFrame("one"), textFrame("two"))
+		var other <-chan outcome
+		for m, err := range c.Messages(context.Background()) {
+			if err != nil || string(m.Data) != "one" {
+				t.Fatal(string(m.Data), err)
+			}
+			wantRead(t, c, "two")
+			other = asyncRead(c)
+			stillWaiting(t, "the other read", other)
+			spoil()
+			if string(m.Data) != "one" {
+				t.Errorf("message became %q", m.Data)
+			}
+			break
+		}
+		go p.send(textFrame("three"))
+		if got := ended(t, "the other read", other); got.data != "three" || got.err != nil {
+			t.Errorf("the other read %v", got)
+		}
+	})
+}
+
+// Reads ask for a message as long as the last one, up to 64 KiB and its header.
+func TestAskFollowsMessages(t *testing.T) {
+	for name, read := range map[string]func(c *Conn) error{
+		"ReadMessage": readErr,
+		"NextReader": func(c *Conn) error {
+			_, r, err := c.NextReader()
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+			}
+			return err
+		},
+		"Messages": func(c *Conn) error {
+			for _, err := range c.Messages(context.Background()) {
+				return err
+			}
+			return io.EOF
+		},
+	} {
+		c := newConn(nil, connConfig{isServer: true})
+		for _, step := range []struct{ size, ask int }{
+			{100, 4096},
+			{4082, 4096},
+			{4083, 4083 + maxHeaderSize},
+			{64 << 10, 64<<10 + maxHeaderSize},
+			{30_000, 30_000 + maxHeaderSize},
+			{64<<10 + 1, 4096}, // it is better read past the buffer
+			{64 << 10, 64<<10 + maxHeaderSize},
+			{0, 4096},
+		} {
+			c.nc = &scriptConn{script: wireBytes([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
+			if err := read(c); err != nil || int(c.ask) != step.ask {
+				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.ask, err, step.ask)
+			}
+		}
+	}
+}
