@@ -20,6 +20,8 @@ type rawIO struct {
 	readable func(fd uintptr) bool
 	errno    syscall.Errno // of the last read
 	n        int32         // its result
+	waited   bool          // it found nothing at first
+	yield    yield
 
 	// Guarded by the wire.
 	written  int32                 // result of the last write
@@ -40,7 +42,7 @@ func newRawIO(nc net.Conn) *rawIO {
 	if err != nil {
 		return nil
 	}
-	return &rawIO{rc: rc}
+	return &rawIO{rc: rc, yield: newYield()}
 }
 
 func (x *rawIO) init(c *Conn) { x.readable = c.onReadable }
@@ -54,6 +56,7 @@ func (c *Conn) onReadable(fd uintptr) bool {
 	}
 	for {
 		n, err := syscall.Read(int(fd), c.rbuf.b[c.w:])
+		x.yield.empty = n < len(c.rbuf.b)-int(c.w)
 		x.n, x.errno = int32(n), 0
 		if err != nil {
 			x.n, x.errno = 0, err.(syscall.Errno)
@@ -62,6 +65,7 @@ func (c *Conn) onReadable(fd uintptr) bool {
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
+			x.waited = true
 			c.settle()
 			return false
 		}
@@ -72,8 +76,13 @@ func (c *Conn) onReadable(fd uintptr) bool {
 // readRaw reads at least one byte into the read buffer.
 func (c *Conn) readRaw() (int, error) {
 	x := c.raw
+	yielded := x.yield.before()
+	x.waited = false
 	if err := x.rc.Read(x.readable); err != nil {
 		return 0, asRead(err)
+	}
+	if yielded {
+		x.yield.learn(x.waited)
 	}
 	if x.errno != 0 {
 		return 0, c.readError(x.errno)
