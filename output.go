@@ -103,8 +103,10 @@ func (c *Conn) frameLocked(first byte, payload []byte) error {
 	} else if len(payload) > maskChunk {
 		return c.maskedFrameLocked(first, payload)
 	}
-	if err := c.reserveLocked(maxHeaderSize + len(payload)); err != nil {
-		return err
+	if n := maxHeaderSize + len(payload); c.pending == nil || int(c.npending)+n > len(c.pending.b) {
+		if err := c.reserveLocked(n); err != nil {
+			return err
+		}
 	}
 	c.appendFrameLocked(first, payload)
 	return c.sendLocked()
@@ -234,7 +236,9 @@ func (c *Conn) roomLocked(n int) bool {
 // sendLocked sends what is pending, or holds it for the reader's next wait.
 func (c *Conn) sendLocked() error {
 	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open {
-		c.holdLocked()
+		if !c.held.Load() || !c.timing {
+			c.holdLocked()
+		}
 		// The reader stores hold and then loads held: one of the two sees
 		// the other's.
 		if c.hold.Load() {
@@ -246,9 +250,7 @@ func (c *Conn) sendLocked() error {
 
 // holdLocked leaves what is pending to the reader's next wait, or the timer.
 func (c *Conn) holdLocked() {
-	if !c.held.Load() {
-		c.held.Store(true)
-	}
+	c.held.Store(true)
 	if !c.timing {
 		c.startTimerLocked(c.writeDelay)
 	}

@@ -84,8 +84,10 @@ func (c *Conn) takePayload(p []byte) error {
 	}
 	c.r += int32(len(p))
 	c.remaining = 0
-	if err := c.judge(p, true); err != nil {
-		return err
+	if c.msgType == TextMessage {
+		if err := c.judge(p, true); err != nil {
+			return err
+		}
 	}
 	c.endMessage()
 	return nil
@@ -103,8 +105,10 @@ func (c *Conn) readData(p []byte) (n int, err error) {
 	if err != nil && err != io.EOF {
 		return 0, err // reading has ended: nothing else is wrong any more
 	}
-	if v := c.judge(p[:n], err == io.EOF); v != nil {
-		return 0, v
+	if c.msgType == TextMessage {
+		if err := c.judge(p[:n], err == io.EOF); err != nil {
+			return 0, err
+		}
 	}
 	if err == io.EOF {
 		c.endMessage()
@@ -115,9 +119,6 @@ func (c *Conn) readData(p []byte) (n int, err error) {
 // judge fails the connection if these bytes, the last of the message if end is
 // set, cannot continue its text.
 func (c *Conn) judge(p []byte, end bool) error {
-	if c.msgType != TextMessage {
-		return nil
-	}
 	// RFC 6455 §8.1: failed at the first byte that cannot be right.
 	if len(p) > 0 && !c.text.write(p) || end && !c.text.complete() {
 		c.endInflate()
