@@ -319,8 +319,8 @@ var errDataAhead = errors.New("websocket: data ahead")
 func (c *Conn) awaitFrame(ctx context.Context) error {
 	c.rbound.begin(ctx, time.Time{}, c.nc, reading)
 	defer c.rbound.end(c.nc, reading)
-	if c.remaining > 0 {
-		return errDataAhead
+	if c.remaining > 0 || c.inMessage && !c.in.fragment {
+		return errDataAhead // the last of it may have come and still be inflated
 	}
 	if _, _, err := c.nextHeader(); err != nil {
 		return err

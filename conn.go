@@ -240,6 +240,9 @@ func (c *Conn) release() error {
 		c.hook().endPings(net.ErrClosed)
 	}
 	if c.rd.tryLock() {
+		if c.inMessage && c.readErr == nil {
+			c.readErr = c.connError(net.ErrClosed) // what is left of the message will not come
+		}
 		c.dropInput()
 		c.endInflate()
 		c.rd.unlock()

@@ -127,6 +127,9 @@ func (c *Conn) writeDeflated(ctx context.Context, opcode byte, data []byte) erro
 		b.b = p
 	}
 	err := c.writeFrame(ctx, first, p)
+	if err != nil {
+		c.deflater.forget()
+	}
 	b.free()
 	return err
 }

@@ -198,10 +198,10 @@ func (w *messageWriter) Close() error {
 	case w.out != nil:
 		w.deflated(w.c.deflater.write(w.out.b[:w.nout], p))
 		w.deflated(w.c.deflater.finish(w.out.b[:w.nout]))
-		out := w.out
-		w.out = nil // it is the deflater's no more, and freed here
-		err = w.emit(finBit, out.b[:w.nout])
-		out.free()
+		if err = w.emit(finBit, w.out.b[:w.nout]); err == nil {
+			w.out.free()
+			w.out = nil // the deflater goes on from here
+		}
 	default:
 		err = w.emit(finBit, p)
 	}
