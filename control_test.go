@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,7 +131,7 @@ func TestStaleWriteDeadlineShutdown(t *testing.T) {
 }
 
 // The reader meets pings while a writer waits for the peer. It goes on, and
-// the pong for the last ping leaves as soon as the writer's frame is out.
+// the pongs for the last of them leave as soon as the writer's frame is out.
 func TestPongBehindWriter(t *testing.T) {
 	for _, server := range []bool{true, false} {
 		bubble(t, fmt.Sprint("server ", server), func(t *testing.T) {
@@ -150,11 +151,16 @@ func TestPongBehindWriter(t *testing.T) {
 			})
 			for i, first := range []byte{BinaryMessage, continuationFrame, finBit} {
 				synctest.Wait()
-				for _, ping := range []string{"a", "b", "c"} {
-					go p.send(pingFrame(ping+fmt.Sprint(i)), textFrame("read on"))
+				want := []wireFrame{frame(first, part)}
+				for n := range maxMail + 3 {
+					ping := fmt.Sprint(i, "/", n)
+					go p.send(pingFrame(ping), textFrame("read on"))
 					wantRead(t, c, "read on")
+					if n >= 3 {
+						want = append(want, pongFrame(ping))
+					}
 				}
-				p.expect(frame(first, part), pongFrame(fmt.Sprint("c", i)))
+				p.expect(want...)
 			}
 			if err := <-writing; err != nil {
 				t.Error(err)
@@ -171,7 +177,7 @@ func TestPongBehindIdleWire(t *testing.T) {
 		go p.send(pingFrame("a"), pingFrame("b"), textFrame("read on"))
 		wantRead(t, c, "read on")
 		c.unlockWire()
-		p.expect(pongFrame("b"))
+		p.expect(pongFrame("a"), pongFrame("b"))
 	})
 }
 
@@ -345,4 +351,87 @@ func TestControlHandlersWrite(t *testing.T) {
 			t.Errorf("sent %q", payloads(got))
 		}
 	})
+}
+
+// Each ping gets its pong where nobody else writes, however the pong has to leave.
+func TestEachPingIsAnswered(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		c.SetWriteDeadline(time.Now().Add(time.Minute))
+		go func() {
+			readErr(c)
+			c.Close()
+		}()
+		frames := p.collect()
+		for i := range maxMail {
+			p.send(pingFrame(fmt.Sprint(i)))
+		}
+		p.send(closeFrame(CloseNormalClosure, ""))
+		if got := <-frames; len(got) != maxMail+1 {
+			t.Errorf("%d frames for %d pings and a close frame: %v", len(got), maxMail, got)
+		}
+	})
+}
+
+// The default ping handler may be called from any goroutine.
+func TestDefaultPingHandlerElsewhere(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true})
+	p.drain()
+	answer := c.PingHandler()
+	var answering sync.WaitGroup
+	c.SetPingHandler(func(appData string) error {
+		answering.Go(func() { answer(appData) })
+		return nil
+	})
+	const n = 500
+	go p.send(repeated(n, pingFrame("x"), textFrame("abc"))...)
+	for range n {
+		wantRead(t, c, "abc")
+	}
+	answering.Wait()
+}
+
+// What a handler returned is the answer to every later read: no retry will do.
+func TestHandlerErrorIsPermanent(t *testing.T) {
+	late := func(c *Conn) error { return c.WriteControl(PongMessage, nil, aLongTimeAgo) }
+	for name, set := range map[string]func(c *Conn){
+		"ping":  func(c *Conn) { c.SetPingHandler(func(string) error { return late(c) }) },
+		"pong":  func(c *Conn) { c.SetPongHandler(func(string) error { return late(c) }) },
+		"close": func(c *Conn) { c.SetCloseHandler(func(int, string) error { return late(c) }) },
+	} {
+		c := newConn(&scriptConn{script: wireBytes([]wireFrame{pingFrame("x"), pongFrame("x"), closeFrame(1000, "")}, true)}, connConfig{isServer: true})
+		set(c)
+		for range 2 {
+			wantDeadline(t, readErr(c), false)
+		}
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
+
+// The wire is handed to someone who has given up on it. What was left for its
+// holder in between is done.
+func TestPongBehindOneWhoGaveUp(t *testing.T) {
+	for range 20 { // whether he has is a race
+		synctest.Test(t, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			frames := p.collect()
+			c.wire.lock(never, time.Time{})
+			ctx, cancel := newCancel()
+			write := async(func() error { return c.WriteMessageContext(ctx, TextMessage, []byte("a")) })
+			synctest.Wait()
+			cancel()
+			c.unlockWire()
+			c.sendPong([]byte("x"), false)
+			err := ended(t, "write", write)
+			c.Close()
+			want := 1
+			if err == nil {
+				want = 2
+			}
+			if got := <-frames; len(got) != want {
+				t.Errorf("%d frames, %v", len(got), err)
+			}
+		})
+	}
 }

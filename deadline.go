@@ -2,8 +2,10 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,10 +19,11 @@ var aLongTimeAgo = time.Unix(1, 0)
 
 type bound struct {
 	mu       sync.Mutex
-	override bool      // another deadline is in force: an interruption or a control frame's
-	released bool      // no context is watched any more
-	deadline time.Time // asked for by the application
-	watch    *watch    // the context in force, if any. Written with mu and the half's right, read with either
+	bounded  atomic.Bool // deadline is set
+	override bool        // another deadline is in force: an interruption or a control frame's
+	released bool        // no context is watched any more
+	deadline time.Time   // asked for by the application
+	watch    *watch      // the context in force, if any. Written with mu and the half's right, read with either
 }
 
 // A watch interrupts one half when its context ends, unless it was replaced.
@@ -51,6 +54,7 @@ func (b *bound) set(nc net.Conn, h half, t time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.deadline = t
+	b.bounded.Store(!t.IsZero())
 	if b.override {
 		return nil
 	}
@@ -61,6 +65,11 @@ func (b *bound) get() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.deadline
+}
+
+// passed reports whether the application's deadline has passed.
+func (b *bound) passed() bool {
+	return b.bounded.Load() && time.Until(b.get()) <= 0
 }
 
 // unset reports whether the net.Conn has no deadline.
@@ -178,8 +187,8 @@ func (e *contextEnded) Timeout() bool   { return e.err == context.DeadlineExceed
 func (e *contextEnded) Temporary() bool { return e.Timeout() }
 
 func isTimeout(err error) bool {
-	ne, ok := err.(net.Error)
-	return ok && ne.Timeout()
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // A permanentError is a timeout, or another error that calls itself temporary,

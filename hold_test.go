@@ -346,3 +346,19 @@ func TestHeldUpToLimit(t *testing.T) {
 		})
 	}
 }
+
+// A write after its deadline fails though it could be held.
+func TestPastDeadlineIsNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		go p.send(textFrame("a"), textFrame("b"))
+		wantRead(t, c, "a")
+		c.SetWriteDeadline(time.Now().Add(time.Minute))
+		write(t, c, "in time")
+		if !c.held.Load() {
+			t.Error("a write before its deadline is not held")
+		}
+		c.SetWriteDeadline(aLongTimeAgo)
+		wantDeadline(t, c.WriteMessage(TextMessage, []byte("late")), false)
+	})
+}

@@ -42,7 +42,7 @@ const (
 // be never.
 func (c *Conn) lockWire(ctx context.Context) error {
 	if !c.wire.tryLock() {
-		if err := c.wire.wait(ctx, c.wbound.get()); err != nil {
+		if err := c.waitWire(ctx, c.wbound.get()); err != nil {
 			return err
 		}
 	}
@@ -52,6 +52,16 @@ func (c *Conn) lockWire(ctx context.Context) error {
 	}
 	if err != nil {
 		c.unlockWire()
+	}
+	return err
+}
+
+// waitWire takes a wire that is taken. It fails when ctx ends or the deadline
+// passes first.
+func (c *Conn) waitWire(ctx context.Context, deadline time.Time) error {
+	err := c.wire.wait(ctx, deadline)
+	if err != nil {
+		c.doChores() // the wire may have been ours for a moment
 	}
 	return err
 }
@@ -72,7 +82,9 @@ func (c *Conn) doChores() {
 			c.answerMailLocked()
 		}
 		if todo&chorePing != 0 {
-			c.offerLocked(PingMessage, nil)
+			if c.offerLocked(PingMessage, nil) {
+				c.hooks.Load().started(nil)
+			}
 		}
 		c.pushLocked()
 		c.wire.unlock()
@@ -235,7 +247,7 @@ func (c *Conn) roomLocked(n int) bool {
 
 // sendLocked sends what is pending, or holds it for the reader's next wait.
 func (c *Conn) sendLocked() error {
-	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open {
+	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open && !c.wbound.passed() {
 		if !c.held.Load() || !c.timing {
 			c.holdLocked()
 		}
@@ -286,7 +298,7 @@ func (c *Conn) writtenLocked(err error) error {
 		}
 		return err
 	}
-	if h := c.hooks.Load(); h != nil && h.mail.Load() {
+	if h := c.hooks.Load(); h != nil && h.hasMail.Load() {
 		c.chores.Or(chorePong) // it found no room before
 	}
 	return nil
@@ -310,7 +322,7 @@ func (c *Conn) pushLocked() {
 	if c.npending == 0 || c.writeErr != nil {
 		return
 	}
-	if c.raw != nil && c.wbound.unset() {
+	if c.raw != nil {
 		n := c.writeRaw()
 		if n == int(c.npending) {
 			c.writtenLocked(nil)
@@ -370,11 +382,10 @@ func (c *Conn) flushUnwaiting() {
 
 // flushBeforeClose sends held frames for Close, within closeWait.
 func (c *Conn) flushBeforeClose() {
-	deadline := time.Now().Add(closeWait)
-	if c.wire.lock(never, deadline) != nil {
-		return
+	if !c.wire.tryLock() && c.waitWire(never, time.Now().Add(yieldWait)) != nil {
+		return // who holds it is stuck
 	}
-	c.wbound.begin(never, deadline, c.nc, writing)
+	c.wbound.begin(never, time.Now().Add(closeWait), c.nc, writing)
 	c.flushLocked()
 	c.unlockWire()
 }

@@ -17,7 +17,7 @@ func inFlight(c *Conn) int {
 	h := c.hook()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.pings)
+	return len(h.pings.flights)
 }
 
 func TestPing(t *testing.T) {
@@ -199,6 +199,97 @@ func TestPingDuringCloseHandler(t *testing.T) {
 		readErr(c)
 		if err := ended(t, "Ping", done); !IsCloseError(err, 1000) {
 			t.Errorf("Ping: %v", err)
+		}
+	})
+}
+
+// Pings of others go out behind a Ping, and the peer answers the last alone.
+func TestPingBehindOtherPings(t *testing.T) {
+	for name, other := range map[string]func(c *Conn){
+		"WriteControl": func(c *Conn) { c.WriteControl(PingMessage, []byte("x"), time.Time{}) },
+		"WriteMessage": func(c *Conn) { c.WriteMessage(PingMessage, nil) },
+		"KeepAlive":    func(*Conn) { time.Sleep(time.Minute) },
+		"more than are remembered": func(c *Conn) {
+			for i := range 2 * maxOthers {
+				c.WriteControl(PingMessage, fmt.Append(nil, i), time.Time{})
+			}
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
+			asyncRead(c)
+			done := async(func() error { return c.Ping(t.Context()) })
+			frames := make(chan wireFrame, 100)
+			go func() {
+				for {
+					f, err := p.next()
+					if err != nil {
+						return
+					}
+					frames <- f
+				}
+			}()
+			synctest.Wait()
+			other(c)
+			synctest.Wait()
+			var last wireFrame
+			for len(frames) > 0 {
+				last = <-frames
+			}
+			stillWaiting(t, "Ping", done)
+			p.send(pongFrame(last.payload))
+			if err := ended(t, "Ping", done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What counts is the order in which pings go out, not the one in which they
+// were asked for.
+func TestPingOrder(t *testing.T) {
+	var h hooks
+	var f [3]flight
+	for i := range f {
+		f[i] = flight{payload: [8]byte{byte(i)}, done: make(chan error, 1)}
+		if err := h.prepare(&f[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.started(f[1].payload[:])
+	h.started([]byte("other"))
+	h.started(f[0].payload[:])
+	h.landed(f[2].payload[:]) // not out yet
+	h.landed([]byte("another"))
+	if n := len(f[0].done) + len(f[1].done) + len(f[2].done); n != 0 {
+		t.Errorf("%d pings ended by pongs to no ping", n)
+	}
+	h.landed([]byte("other"))
+	if len(f[0].done) != 0 || len(f[1].done) != 1 || len(f[2].done) != 0 {
+		t.Error("a pong to another's ping ends those before it, and only those")
+	}
+	h.started(f[2].payload[:])
+	h.landed(f[2].payload[:])
+	if len(f[0].done) != 1 || len(f[1].done) != 1 || len(f[2].done) != 1 {
+		t.Error("a pong ends those before its own")
+	}
+	if h.pings.flights != nil || h.pings.others != nil {
+		t.Errorf("remembered for nobody: %+v", h.pings)
+	}
+}
+
+func TestPingWithoutContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		asyncRead(c)
+		done := async(func() error { return c.Ping(never) })
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.send(pongFrame(f.payload))
+		if err := ended(t, "Ping", done); err != nil {
+			t.Error(err)
 		}
 	})
 }

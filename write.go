@@ -168,8 +168,10 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 // controlWithin sends a control message within bounds of its own, not those
 // that the application set for its data.
 func (c *Conn) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
-	if err := c.wire.lock(ctx, deadline); err != nil {
-		return err
+	if !c.wire.tryLock() {
+		if err := c.waitWire(ctx, deadline); err != nil {
+			return err
+		}
 	}
 	err := c.writeErr
 	if err == nil && ctx != nil && ctx.Err() != nil {
@@ -214,9 +216,13 @@ func checkControl(messageType int, data []byte) error {
 
 func (c *Conn) controlLocked(messageType int, data []byte) error {
 	first := finBit | byte(messageType)
+	if messageType == PingMessage {
+		c.hooks.Load().started(data)
+	}
 	if messageType != CloseMessage {
 		return c.frameLocked(first, data)
 	}
+	c.answerMailLocked() // while it can be
 	if err := c.reserveLocked(maxHeaderSize + len(data)); err != nil {
 		return err
 	}
