@@ -159,7 +159,7 @@ func (c *Conn) handleClose(p []byte) error {
 	c.peerClosed.Store(true)
 	more := c.r < c.w
 	if err := c.CloseHandler()(code, text); err != nil {
-		return c.endReading(err)
+		return c.endReading(permanent(err))
 	}
 	err := c.endReading(&CloseError{Code: code, Text: text})
 	if more && c.closeSent() {

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -295,5 +296,33 @@ func TestWriteBehindClose(t *testing.T) {
 		if got := <-frames; len(got) != 2 || got[1].first != 0x88 {
 			t.Errorf("frames %.100q", payloads(got))
 		}
+	})
+}
+
+// TLS that ends inside a record ends without a close frame, like any stream.
+func TestTLSCutInsideRecord(t *testing.T) {
+	c, p := overTLS(t, connConfig{isServer: true})
+	raw := p.Conn.(*tls.Conn).NetConn()
+	raw.Write([]byte{23, 3, 3, 0, 100, 1, 2, 3})
+	raw.Close()
+	if err := readErr(c); !IsCloseError(err, CloseAbnormalClosure) || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%T %v", err, err)
+	}
+}
+
+// Close does not wait for a frame that the peer does not take.
+func TestCloseBehindStuckPong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		read := asyncRead(c)
+		go p.send(pingFrame("x"), pingFrame("y")) // and reads no pong
+		synctest.Wait()
+		advance(time.Millisecond)
+		start := time.Now()
+		c.Close()
+		if d := time.Since(start); d > yieldWait {
+			t.Errorf("Close took %v", d)
+		}
+		<-read
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -348,5 +349,34 @@ func TestContextsInTurn(t *testing.T) {
 		stillWaiting(t, "a read under the second context", done)
 		cancelSecond()
 		wantContext(t, <-done)
+	})
+}
+
+// A message that was cut between its fragments ends all later ones, which says
+// nothing of trying again.
+func TestContextBetweenFragmentsIsPermanent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		p.drain()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		w, err := c.NextWriterContext(ctx, BinaryMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(make([]byte, 10_000)); err != nil {
+			t.Fatal(err)
+		}
+		advance(time.Minute)
+		if _, err := w.Write(make([]byte, 10_000)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		for range 2 {
+			err := c.WriteMessage(TextMessage, []byte("x"))
+			var ne net.Error
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &ne) || ne.Temporary() {
+				t.Errorf("%T %v", err, err)
+			}
+		}
 	})
 }

@@ -1,8 +1,12 @@
 package websocket
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -307,5 +311,36 @@ func TestSetWriteDeadlineActsOnBlockedWrite(t *testing.T) {
 		stillWaiting(t, "a write that nobody reads", done)
 		c.SetWriteDeadline(time.Now())
 		wantDeadline(t, ended(t, "the write", done), false)
+	})
+}
+
+// A wrapping is a net.Conn that dresses its errors.
+type wrapping struct{ net.Conn }
+
+func (c wrapping) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("tunnel: %w", err)
+	}
+	return n, err
+}
+
+// A timeout is one however it is dressed.
+func TestWrappedTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		c, p := play(t, wrapping{a}, b, connConfig{isServer: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, _, err := c.ReadMessageContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("context: %v", err)
+		}
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		if err := readErr(c); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("deadline: %v", err)
+		}
+		c.SetReadDeadline(time.Time{})
+		go p.send(textFrame("a"))
+		wantRead(t, c, "a")
 	})
 }

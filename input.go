@@ -275,7 +275,7 @@ func (c *Conn) readFailed(err error) error {
 	switch {
 	case timeout && !c.inMessage:
 		return err
-	case err == io.EOF:
+	case err == io.EOF, err == io.ErrUnexpectedEOF: // the latter from TLS, inside a record
 		// RFC 6455 §7.1.5: the stream ended without a close frame.
 		err = &CloseError{Code: CloseAbnormalClosure, Text: io.ErrUnexpectedEOF.Error()}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"math"
 )
 
 // The reading methods: whole messages, messages as streams, and the iterator.
@@ -137,7 +138,10 @@ func (c *Conn) readUnproven() ([]byte, error) {
 	b.free()
 	for !done && err == nil {
 		if n == len(p) {
-			p = append(make([]byte, 0, c.nextSize(n)), p...)
+			if size = c.nextSize(n); size == n {
+				return p, c.tooBig(math.MaxInt)
+			}
+			p = append(make([]byte, 0, size), p...)
 			p = p[:cap(p)]
 		}
 		var m int
@@ -149,10 +153,11 @@ func (c *Conn) readUnproven() ([]byte, error) {
 
 // nextSize is how much memory a message gets after n bytes of it arrived.
 func (c *Conn) nextSize(n int) int {
-	if !c.sizeKnown() {
-		return 2 * n
+	size := uint64(n) * 2
+	if c.sizeKnown() {
+		size = min(uint64(n)+c.remaining, uint64(n)*maxGrowth)
 	}
-	return int(min(uint64(n)+c.remaining, uint64(n)*maxGrowth))
+	return int(min(size, math.MaxInt))
 }
 
 // NextReader returns the next message as a stream, which ends with io.EOF. The
@@ -165,7 +170,9 @@ func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
 }
 
 // NextReaderContext is NextReader that also ends when ctx does, and so do the
-// reads from r. See ReadMessageContext for what that means.
+// reads from r. See ReadMessageContext for what that means; a context that ends
+// between two reads from r ends that reader alone, and the next message can be
+// read.
 func (c *Conn) NextReaderContext(ctx context.Context) (messageType int, r io.Reader, err error) {
 	return c.nextReader(effective(ctx))
 }
@@ -295,7 +302,9 @@ func (c *Conn) readInto(l *loan) (messageType int, data []byte, err error) {
 		size := defaultBufferSize
 		switch {
 		case n > 0:
-			size = c.nextSize(n)
+			if size = c.nextSize(n); size == n {
+				return noFrame, nil, c.tooBig(math.MaxInt)
+			}
 		case c.sizeKnown():
 			size = int(min(c.remaining, unproven))
 		}

@@ -222,7 +222,7 @@ func (w *messageWriter) end(err error) error {
 	}
 	if w.begun {
 		if err != errWriteClosed && w.first == continuationFrame {
-			cut := err
+			cut := permanent(err)
 			c.cut.Store(&cut)
 		}
 		c.msg.unlock()
