@@ -51,8 +51,9 @@ type Upgrader struct {
 
 	// Origins are the origins allowed besides the server's own: "https://app.example.com",
 	// "https://*.example.com" for all subdomains of example.com at any depth (but not example.com),
-	// "null" for pages without an origin, "*" for every page. The scheme counts, and the port where it
-	// is not the scheme's default.
+	// "*" for every page. The scheme counts, and the port where it is not the scheme's default. The
+	// Origin header may also be given literally: "null" for sandboxed pages and for local files in
+	// Firefox, "file://" for local files in Chromium.
 	Origins []string
 
 	// RequireSubprotocol refuses, with status 400, a client that offers none of Subprotocols.

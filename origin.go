@@ -6,6 +6,7 @@ package websocket
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -33,25 +34,26 @@ func checkOrigin(r *http.Request, allowed []string) refusal {
 	if len(lines) > 1 {
 		return refusal{http.StatusForbidden, "websocket: request origin not allowed: more than one Origin header"}
 	}
-	if lines[0] == "null" {
-		// RFC 6454 §7.3: a sandboxed page, a local file, a redirect across origins.
-		for _, pattern := range allowed {
-			if pattern == "null" || pattern == "*" {
-				return refusal{}
-			}
-		}
-		return refusal{http.StatusForbidden, "websocket: request origin not allowed: \"null\" is the origin of " +
-			"sandboxed pages and of local files; to allow all of them add \"null\" to Upgrader.Origins"}
+	value := lines[0]
+	// Literally first: a page can have an origin that does not parse, such as Chromium's "file://".
+	if slices.Contains(allowed, "*") || slices.Contains(allowed, value) {
+		return refusal{}
 	}
-	from, ok := parseOrigin(lines[0])
+	if value == "null" {
+		// RFC 6454 §7.3: a page whose origin is not to be told.
+		return refusal{http.StatusForbidden, "websocket: request origin not allowed: \"null\" is the origin of " +
+			"sandboxed pages and, in Firefox, of local files; to allow all of them add \"null\" to Upgrader.Origins"}
+	}
+	from, ok := parseOrigin(value)
 	if !ok {
-		return refusal{http.StatusForbidden, fmt.Sprintf("websocket: request origin not allowed: the Origin header %q is malformed", lines[0])}
+		return refusal{http.StatusForbidden, fmt.Sprintf("websocket: request origin not allowed: the Origin header %q is malformed; "+
+			"to allow it all the same add %[1]q, literally, to Upgrader.Origins", value)}
 	}
 	if isSameOrigin(from, r) {
 		return refusal{}
 	}
 	for _, pattern := range allowed {
-		if pattern == "*" || matchOrigin(pattern, from) {
+		if matchOrigin(pattern, from) {
 			return refusal{}
 		}
 	}

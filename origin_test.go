@@ -3,6 +3,7 @@ package websocket
 import (
 	"crypto/tls"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -11,6 +12,7 @@ import (
 func TestOrigin(t *testing.T) {
 	app := []string{"https://app.example.com"}
 	subs := []string{"https://*.example.com"}
+	near := []string{"http://example.com", "http://*.example.com", "http://*.com", "http://[::1]"} // of what is malformed
 	for _, tt := range []struct {
 		origins []string // the header's lines
 		host    string
@@ -76,21 +78,31 @@ func TestOrigin(t *testing.T) {
 		{[]string{"null"}, "example.com", false, []string{"null"}, true},
 		{[]string{"null"}, "example.com", false, []string{"*"}, true},
 		{[]string{"http://example.com", "http://example.com"}, "example.com", false, []string{"*"}, false},
-		{[]string{""}, "example.com", false, []string{"*"}, false},
-		{[]string{"example.com"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http:///"}, "example.com", false, []string{"*"}, false},
-		{[]string{"://example.com"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://example.com http://example.com"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://evil.com@example.com"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://example.com:x"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://example.com:123456"}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://exa%6dple.com"}, "example.com", false, []string{"*"}, false},
-		{[]string{`http://example.com\.evil.com`}, "example.com", false, []string{"*"}, false},
-		{[]string{"http://[::1"}, "[::1]", false, []string{"*"}, false},
-		{[]string{"http://[::1]x"}, "[::1]", false, []string{"*"}, false},
-		{[]string{"http://[]"}, "[]", false, []string{"*"}, false},
-		{[]string{"http://a]"}, "a]", false, []string{"*"}, false},
+		{[]string{""}, "example.com", false, near, false},
+		{[]string{"example.com"}, "example.com", false, near, false},
+		{[]string{"http://"}, "example.com", false, near, false},
+		{[]string{"http:///"}, "example.com", false, near, false},
+		{[]string{"://example.com"}, "example.com", false, near, false},
+		{[]string{"http://example.com http://example.com"}, "example.com", false, near, false},
+		{[]string{"http://evil.com@example.com"}, "example.com", false, near, false},
+		{[]string{"http://example.com:x"}, "example.com", false, near, false},
+		{[]string{"http://example.com:123456"}, "example.com", false, near, false},
+		{[]string{"http://exa%6dple.com"}, "example.com", false, near, false},
+		{[]string{`http://example.com\.evil.com`}, "example.com", false, near, false},
+		{[]string{"http://[::1"}, "[::1]", false, near, false},
+		{[]string{"http://[::1]x"}, "[::1]", false, near, false},
+		{[]string{"http://[]"}, "[]", false, near, false},
+		{[]string{"http://a]"}, "a]", false, near, false},
+		// Literally, parsed or not.
+		{[]string{"file://"}, "example.com", false, nil, false},
+		{[]string{"file://"}, "example.com", false, []string{"*"}, true},
+		{[]string{"file://"}, "example.com", true, []string{"https://a.com", "file://"}, true},
+		{[]string{"file://"}, "example.com", false, []string{"null", "file:", "file:///", "File://"}, false},
+		{[]string{"http://b\u00fccher.example"}, "example.com", false, near, false},
+		{[]string{"http://b\u00fccher.example"}, "example.com", false, []string{"*"}, true},
+		{[]string{"http://b\u00fccher.example"}, "example.com", false, []string{"http://b\u00fccher.example"}, true},
+		{[]string{"http://b\xfccher.example"}, "example.com", false, []string{"*"}, true},
+		{[]string{""}, "example.com", false, []string{"*"}, true},
 	} {
 		r := &http.Request{Host: tt.host, Header: http.Header{"Origin": tt.origins}}
 		if tt.origins == nil {
@@ -108,12 +120,14 @@ func TestOrigin(t *testing.T) {
 
 // The refusal prints the pattern that would have let the request pass.
 func TestOriginRemedy(t *testing.T) {
-	for _, value := range []string{"https://App.Example.com", "http://example.com:8080/x", "https://[::1]:1", "null", "app://local"} {
+	for _, value := range []string{"https://App.Example.com", "http://example.com:8080/x", "https://[::1]:1", "null", "app://local",
+		"file://", "http://b\u00fccher.example", "http://b\xfccher.example", ""} {
 		r := &http.Request{Host: "server", Header: http.Header{"Origin": {value}}}
 		no := checkOrigin(r, nil)
-		_, pattern, ok := strings.Cut(no.reason, "add \"")
-		pattern, _, _ = strings.Cut(pattern, "\"")
-		if !ok || checkOrigin(r, []string{pattern}).status != 0 {
+		_, rest, _ := strings.Cut(no.reason, "add ")
+		quoted, _ := strconv.QuotedPrefix(rest)
+		pattern, err := strconv.Unquote(quoted)
+		if err != nil || checkOrigin(r, []string{pattern}).status != 0 {
 			t.Errorf("Origin %q: the remedy %q does not help: %s", value, pattern, no.reason)
 		}
 	}
