@@ -40,7 +40,7 @@ type Upgrader struct {
 	// CheckOrigin decides on the request's Origin header. If it is set, it alone decides and Origins
 	// does not count; a request that it returns false for is refused with status 403. If it is nil, a
 	// request passes that has no Origin header, that comes from the host it is addressed to, or whose
-	// origin is among Origins.
+	// origin is among Origins. A request with several Origin headers never passes.
 	//
 	// Browsers let every page connect to every server and send the user's cookies along. A CheckOrigin
 	// that always returns true lets every page act in the user's name.
@@ -144,9 +144,13 @@ func (u *Upgrader) negotiate(r *http.Request, responseHeader http.Header) (agree
 	if refused = checkResponseHeader(responseHeader); refused.status != 0 {
 		return agreed, refused
 	}
-	if u.CheckOrigin == nil {
+	switch {
+	case len(r.Header["Origin"]) > 1:
+		// RFC 6454 §7.3: one is all there may be. A proxy and CheckOrigin could each look at another.
+		refused = refusal{http.StatusForbidden, "websocket: request origin not allowed: more than one Origin header"}
+	case u.CheckOrigin == nil:
 		refused = checkOrigin(r, u.Origins)
-	} else if !u.CheckOrigin(r) {
+	case !u.CheckOrigin(r):
 		refused = refusal{http.StatusForbidden, "websocket: request origin not allowed by Upgrader.CheckOrigin"}
 	}
 	if refused.status != 0 {

@@ -24,15 +24,12 @@ func (o origin) String() string {
 	return s
 }
 
-// checkOrigin decides on a request by its Origin header: none passes, so does the origin that the
-// request is addressed to, and so does one that a pattern of allowed matches.
+// checkOrigin decides on a request by its Origin header, of which there is one at most: none passes,
+// so does the origin that the request is addressed to, and so does one that a pattern of allowed matches.
 func checkOrigin(r *http.Request, allowed []string) refusal {
 	lines := r.Header["Origin"]
 	if len(lines) == 0 {
 		return refusal{} // not a browser
-	}
-	if len(lines) > 1 {
-		return refusal{http.StatusForbidden, "websocket: request origin not allowed: more than one Origin header"}
 	}
 	value := lines[0]
 	// Literally first: a page can have an origin that does not parse, such as Chromium's "file://".
