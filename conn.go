@@ -12,7 +12,8 @@ import (
 
 const (
 	defaultBufferSize = 4096
-	minBufferSize     = 256 // more than the longest control frame
+	minBufferSize     = 256     // more than the longest control frame
+	maxWriteSize      = 1 << 30 // what fits is promised to leave in one frame, so it may be large
 	defaultReadLimit  = 64 << 20
 
 	// closeWait bounds everything done for a connection that is ending: the
@@ -112,8 +113,8 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		subprotocol: cfg.subprotocol,
 		writePool:   cfg.writePool,
 		writeDelay:  cfg.writeDelay,
-		readSize:    bufferSize(cfg.readBufferSize),
-		writeSize:   bufferSize(cfg.writeBufferSize),
+		readSize:    bufferSize(cfg.readBufferSize, 1<<maxBufferBits),
+		writeSize:   bufferSize(cfg.writeBufferSize, maxWriteSize),
 		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
 		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
 	}
@@ -149,11 +150,12 @@ func (c *Conn) initCompression(cfg connConfig) {
 	c.inflater = newInflater(!peerFresh)
 }
 
-func bufferSize(n int) int32 {
+// bufferSize returns the size in bytes that a configured one means.
+func bufferSize(n, most int) int32 {
 	if n <= 0 {
 		return defaultBufferSize
 	}
-	return int32(min(max(n, minBufferSize), 1<<maxBufferBits))
+	return int32(min(max(n, minBufferSize), most))
 }
 
 // Subprotocol returns the subprotocol agreed on in the handshake, or "".

@@ -50,7 +50,9 @@ type Dialer struct {
 	HandshakeTimeout time.Duration
 
 	// ReadBufferSize and WriteBufferSize are the sizes in bytes of the buffers used while messages
-	// are read and written. Zero means 4096. They do not limit the size of messages.
+	// are read and written. Zero means 4096. Sizes below 256 count as 256; for reading at
+	// most 1 MiB counts, for writing 1 GiB. They do not limit the size of messages: while larger ones
+	// come in, larger buffers are borrowed.
 	ReadBufferSize, WriteBufferSize int
 
 	// WriteBufferPool is a pool of buffers for writing. Use one pool per value of WriteBufferSize.

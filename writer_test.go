@@ -1,6 +1,10 @@
 package websocket
 
 import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
 	"net"
 	"testing"
 )
@@ -35,6 +39,50 @@ func TestWriterFreesOnce(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// What fits into the buffer leaves in one frame, and the sizes asked for are the sizes there are, up to the bounds.
+func TestBufferSizes(t *testing.T) {
+	for _, tt := range []struct{ asked, read, write int }{
+		{-1, 4096, 4096},
+		{0, 4096, 4096},
+		{1, 256, 256},
+		{256, 256, 256},
+		{5000, 5000, 5000},
+		{1 << 20, 1 << 20, 1 << 20},
+		{1<<20 + 1, 1 << 20, 1<<20 + 1},
+		{1 << 30, 1 << 20, 1 << 30},
+		{math.MaxInt, 1 << 20, 1 << 30},
+	} {
+		a, _ := net.Pipe()
+		c := newConn(a, connConfig{readBufferSize: tt.asked, writeBufferSize: tt.asked})
+		if int(c.readSize) != tt.read || int(c.writeSize) != tt.write {
+			t.Errorf("of %d: %d to read, %d to write", tt.asked, c.readSize, c.writeSize)
+		}
+		c.Close()
+	}
+
+	const size = 1<<20 + 512<<10
+	server, client := tcpPair(t)
+	c := newConn(server, connConfig{isServer: true, writeBufferSize: 2 << 20})
+	defer c.Close()
+	go func() {
+		w, err := c.NextWriter(BinaryMessage)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for range size / (64 << 10) {
+			w.Write(make([]byte, 64<<10))
+		}
+		w.Close()
+	}()
+	want := binary.BigEndian.AppendUint64([]byte{finBit | BinaryMessage, 127}, size)
+	header := make([]byte, len(want))
+	if _, err := io.ReadFull(client, header); err != nil || !bytes.Equal(header, want) {
+		t.Errorf("header % x, %v; want % x", header, err, want)
+	}
+	io.CopyN(io.Discard, client, size)
 }
 
 // What came behind the peer's close frame is thrown away only once the answer
