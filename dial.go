@@ -26,14 +26,17 @@ import (
 // fields must not be changed then.
 type Dialer struct {
 	// NetDial makes the TCP connection if NetDialContext is nil. If both are nil, a net.Dialer does.
+	// It may run on another goroutine than the caller's; a panic in it is one of Dial all the same.
 	NetDial func(network, addr string) (net.Conn, error)
 
-	// NetDialContext makes the TCP connection.
+	// NetDialContext makes the TCP connection. It may run on another goroutine than the caller's; a
+	// panic in it is one of Dial all the same.
 	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// NetDialTLSContext makes the TLS connection to a wss server or to an https proxy, handshake
 	// included; TLSClientConfig then does not apply to it. If it is nil, the connection is made
-	// as without TLS and the handshake follows. A server behind a proxy is not dialled with it.
+	// as without TLS and the handshake follows. A server behind a proxy is not dialled with it. It may
+	// run on another goroutine than the caller's; a panic in it is one of Dial all the same.
 	NetDialTLSContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Proxy returns the proxy for a request, nil for none; an error ends the dial. The request's URL
@@ -262,6 +265,10 @@ func (d *Dialer) roundTrip(ctx context.Context, u *url.URL, header http.Header) 
 	}
 	defer tr.CloseIdleConnections() // ends a dial that is still under way
 	resp, err = tr.RoundTrip(req)
+	var escaped *dialPanic
+	if errors.As(err, &escaped) {
+		panic(escaped.value)
+	}
 	if err != nil {
 		return nil, nil, dialError(ctx, nc, err)
 	}

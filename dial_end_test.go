@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,7 +127,84 @@ func TestDialHangingNetDial(t *testing.T) {
 			t.Errorf("read %d bytes, %v", n, err)
 		}
 		noTransport(t)
+
+		// Nor does it end the process when Dial has returned.
+		d.NetDial = func(string, string) (net.Conn, error) {
+			<-time.After(time.Minute)
+			panic("too late")
+		}
+		if _, _, err := d.Dial("ws://a", nil); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		<-time.After(time.Hour)
+		noTransport(t)
 	})
+}
+
+// What ends a dial function other than by a return ends the dial: a panic where Dial was called, with
+// its value, and runtime.Goexit, which ends a failed test, with an error.
+func TestDialFunctionEnds(t *testing.T) {
+	type mine struct{ s string }
+	proxy := func(s string) func(*http.Request) (*url.URL, error) {
+		return http.ProxyURL(&url.URL{Scheme: s, Host: "p"})
+	}
+	for _, tt := range []struct {
+		name string
+		url  string
+		d    func(end func()) Dialer
+	}{
+		{"NetDial", "ws://a", func(end func()) Dialer {
+			return Dialer{NetDial: func(string, string) (net.Conn, error) { end(); return nil, io.EOF }}
+		}},
+		{"NetDialContext", "wss://a", func(end func()) Dialer {
+			return Dialer{NetDialContext: func(context.Context, string, string) (net.Conn, error) { end(); return nil, io.EOF }}
+		}},
+		{"NetDialTLSContext", "wss://a", func(end func()) Dialer {
+			return Dialer{NetDialTLSContext: func(context.Context, string, string) (net.Conn, error) { end(); return nil, io.EOF }}
+		}},
+		{"NetDial to a proxy", "ws://a", func(end func()) Dialer {
+			return Dialer{Proxy: proxy("http"), NetDial: func(string, string) (net.Conn, error) { end(); return nil, io.EOF }}
+		}},
+		{"NetDialTLSContext to a proxy", "wss://a", func(end func()) Dialer {
+			return Dialer{Proxy: proxy("https"), NetDialTLSContext: func(context.Context, string, string) (net.Conn, error) { end(); return nil, io.EOF }}
+		}},
+		{"NetDial to a SOCKS proxy", "ws://a", func(end func()) Dialer {
+			return Dialer{Proxy: proxy("socks5"), NetDial: func(string, string) (net.Conn, error) { end(); return nil, io.EOF }}
+		}},
+		{"Proxy", "ws://a", func(end func()) Dialer {
+			return Dialer{Proxy: func(*http.Request) (*url.URL, error) { end(); return nil, io.EOF }}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				want := &mine{"value"}
+				func() {
+					defer func() {
+						if got := recover(); got != want {
+							t.Errorf("recovered %v", got)
+						}
+					}()
+					d := tt.d(func() { panic(want) })
+					_, _, err := d.Dial(tt.url, nil)
+					t.Errorf("Dial returned %v", err)
+				}()
+				noTransport(t)
+
+				var err error
+				exited := make(chan struct{})
+				go func() {
+					defer close(exited)
+					d := tt.d(runtime.Goexit)
+					_, _, err = d.Dial(tt.url, nil)
+				}()
+				<-exited
+				if tt.name != "Proxy" && (err == nil || !strings.Contains(err.Error(), "runtime.Goexit")) {
+					t.Errorf("Dial returned %v", err)
+				}
+				noTransport(t)
+			})
+		})
+	}
 }
 
 // A body that stalls is given up with what came of it.

@@ -48,7 +48,7 @@ func (d *Dialer) transport(ctx context.Context, req *http.Request) (*http.Transp
 	case proxy == nil:
 		if d.NetDialTLSContext != nil {
 			tr.DialTLSContext = func(_ context.Context, network, addr string) (net.Conn, error) {
-				return boundBy(ctx)(d.NetDialTLSContext(ctx, network, addr))
+				return call(ctx, d.NetDialTLSContext, network, addr)
 			}
 		}
 	case proxy.Scheme == "socks5" || proxy.Scheme == "socks5h":
@@ -76,26 +76,62 @@ func (d *Dialer) tlsConfig() *tls.Config {
 
 // dial makes a TCP connection.
 func (d *Dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	bound := boundBy(ctx)
 	switch {
 	case d.NetDialContext != nil:
-		return bound(d.NetDialContext(ctx, network, addr))
+		return call(ctx, d.NetDialContext, network, addr)
 	case d.NetDial != nil:
-		return bound(d.NetDial(network, addr))
+		return call(ctx, func(_ context.Context, network, addr string) (net.Conn, error) {
+			return d.NetDial(network, addr)
+		}, network, addr)
 	}
 	var nd net.Dialer
-	return bound(nd.DialContext(ctx, network, addr))
+	nc, err := nd.DialContext(ctx, network, addr)
+	return boundBy(ctx, nc, err)
 }
 
-// boundBy returns a function that gives a new connection the deadline of ctx. The Transport closes
-// the connection when ctx ends; the deadline reaches what it cannot close.
-func boundBy(ctx context.Context) func(net.Conn, error) (net.Conn, error) {
-	return func(nc net.Conn, err error) (net.Conn, error) {
-		if deadline, ok := ctx.Deadline(); ok && err == nil && nc != nil {
-			nc.SetDeadline(deadline) // best effort: some connections have no deadlines
-		}
-		return nc, err
+// call calls a dial function of the application. The Transport dials on a goroutine of its own, where
+// a panic would end the process, and runtime.Goexit would leave the Transport waiting for ever. Behind
+// one more goroutine either is an error, and roundTrip panics anew where Dial was called. If that has
+// already given up, nobody is left to tell.
+func call(ctx context.Context, dial func(context.Context, string, string) (net.Conn, error), network, addr string) (nc net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		returned := false
+		defer func() {
+			if returned {
+				return
+			}
+			nc, err = nil, errDialExited
+			if value := recover(); value != nil {
+				err = &dialPanic{value}
+			}
+		}()
+		nc, err = dial(ctx, network, addr)
+		returned = true
+	}()
+	<-done
+	return boundBy(ctx, nc, err)
+}
+
+// errDialExited reports a dial function that neither returned nor panicked.
+var errDialExited = errors.New("websocket: the dial function ended its goroutine instead of returning, " +
+	"by runtime.Goexit or a method of testing.T that calls it, such as Fatal")
+
+// A dialPanic is the panic of a dial function on its way to the caller of Dial.
+type dialPanic struct{ value any }
+
+func (p *dialPanic) Error() string {
+	return fmt.Sprintf("websocket: panic in the dial function: %v", p.value)
+}
+
+// boundBy gives a new connection the deadline of ctx. The Transport closes the connection when ctx
+// ends; the deadline reaches what it cannot close.
+func boundBy(ctx context.Context, nc net.Conn, err error) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && err == nil && nc != nil {
+		nc.SetDeadline(deadline) // best effort: some connections have no deadlines
 	}
+	return nc, err
 }
 
 // dialProxy returns a connection to addr through the proxy.
@@ -121,7 +157,7 @@ func (d *Dialer) dialToProxy(ctx context.Context, proxy *url.URL, network string
 		return d.dial(ctx, network, addr)
 	}
 	if d.NetDialTLSContext != nil {
-		return boundBy(ctx)(d.NetDialTLSContext(ctx, network, addr))
+		return call(ctx, d.NetDialTLSContext, network, addr)
 	}
 	nc, err := d.dial(ctx, network, addr)
 	if err != nil {
