@@ -106,7 +106,8 @@ func (d *Dialer) Dial(urlStr string, requestHeader http.Header) (*Conn, *http.Re
 // If the server answers but does not upgrade, the error is ErrBadHandshake (see there) and the
 // response is not nil, so that redirects, which are not followed, authentication and so on can be
 // handled. Its body has at most the first 1024 bytes and need not be closed. If no answer came, the
-// response is nil and the error is what the dial, the TLS handshake or the context returned.
+// response is nil and the error is what the dial, the TLS handshake or the context returned; for a
+// connection that ended first it Is io.ErrUnexpectedEOF, for one that broke it is a net.Error.
 func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader http.Header) (*Conn, *http.Response, error) {
 	if d == nil {
 		d = &nilDialer
@@ -299,13 +300,37 @@ func dialError(ctx context.Context, nc net.Conn, err error) error {
 	if nc == nil {
 		return err // from the dial function, the proxy or the TLS handshake
 	}
+	// A stream that ends before the request is written has no exported error in net/http.
+	if errors.Is(err, io.EOF) || err.Error() == "http: server closed idle connection" {
+		err = io.ErrUnexpectedEOF
+	}
+	text := "websocket: the server gave no valid response to the opening handshake"
 	if tc, ok := nc.(*tls.Conn); ok {
 		if proto := tc.ConnectionState().NegotiatedProtocol; proto != "" && proto != "http/1.1" {
-			return fmt.Errorf("websocket: the TLS connection was made for protocol %q, not for HTTP/1.1; "+
-				"set NextProtos to http/1.1 where NetDialTLSContext makes it: %w", proto, err)
+			text = fmt.Sprintf("websocket: the TLS connection was made for protocol %q, not for HTTP/1.1; "+
+				"set NextProtos to http/1.1 where NetDialTLSContext makes it", proto)
 		}
 	}
-	return fmt.Errorf("websocket: the server gave no valid response to the opening handshake: %w", err)
+	err = fmt.Errorf("%s: %w", text, err)
+	var cause net.Error
+	if errors.As(err, &cause) {
+		return brokenDial{err, cause}
+	}
+	return err
+}
+
+// A brokenDial is an error of the network with an explanation. It is a net.Error without errors.As,
+// because programs that retry ask for one by type assertion.
+type brokenDial struct {
+	error
+	cause net.Error
+}
+
+func (e brokenDial) Unwrap() error { return e.error }
+func (e brokenDial) Timeout() bool { return e.cause.Timeout() }
+func (e brokenDial) Temporary() bool {
+	//lint:ignore SA1019 It is what the cause says.
+	return e.cause.Temporary()
 }
 
 // keepBody replaces the body of a refusal by its first KiB, so that the connection can be closed.

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -132,6 +134,60 @@ func TestDialResponse(t *testing.T) {
 		})
 	}
 }
+
+// The error of a connection that ends before the response keeps its identity.
+func TestDialEndedResponse(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		end   func(c *net.TCPConn)
+		is    error
+		isNet bool // err.(net.Error)
+	}{
+		{"closed", func(*net.TCPConn) {}, io.ErrUnexpectedEOF, false},
+		{"closed inside the header", func(c *net.TCPConn) { io.WriteString(c, "HTTP/1.1 101 Swi") }, io.ErrUnexpectedEOF, false},
+		{"reset", func(c *net.TCPConn) { c.SetLinger(0) }, nil, true},
+	} {
+		addr := serveConns(t, "tcp", func(c net.Conn) {
+			http.ReadRequest(bufio.NewReader(c))
+			tt.end(c.(*net.TCPConn))
+		})
+		_, resp, err := new(Dialer).Dial("ws://"+addr.String(), nil)
+		if resp != nil || err == nil || tt.is != nil && !errors.Is(err, tt.is) || !strings.Contains(err.Error(), "no valid response") {
+			t.Errorf("%s: %v, %v", tt.name, resp, err)
+		}
+		if ne, ok := err.(net.Error); ok != tt.isNet || ok && (ne.Timeout() || !errors.As(err, new(*net.OpError))) {
+			t.Errorf("%s: %T is a net.Error: %v", tt.name, err, ok)
+		}
+	}
+
+	// What the connection says about itself is passed on.
+	d := Dialer{NetDial: func(string, string) (net.Conn, error) { return brokenConn{}, nil }}
+	_, _, err := d.Dial("ws://a", nil)
+	//lint:ignore SA1019 Programs ask for it.
+	if ne, ok := err.(net.Error); !ok || !ne.Timeout() || !ne.Temporary() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %T %v", err, err)
+	}
+	// Before the request is written.
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		there.Close()
+		d := Dialer{NetDial: func(string, string) (net.Conn, error) { return here, nil }}
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { synctest.Wait() }, // the end is noticed
+		})
+		if _, _, err := d.DialContext(ctx, "ws://a", nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("closed at once: %v", err)
+		}
+		noTransport(t)
+	})
+}
+
+// brokenConn is a connection on which everything times out.
+type brokenConn struct{ net.Conn }
+
+func (brokenConn) Read([]byte) (int, error)  { return 0, os.ErrDeadlineExceeded }
+func (brokenConn) Write([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
+func (brokenConn) Close() error              { return nil }
 
 // Bytes behind the 101 reach the first read, over every kind of connection.
 func TestDialGluedFrames(t *testing.T) {
