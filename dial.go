@@ -61,7 +61,8 @@ type Dialer struct {
 	// WriteBufferPool is a pool of buffers for writing. Use one pool per value of WriteBufferSize.
 	WriteBufferPool BufferPool
 
-	// Subprotocols are the subprotocols to offer, the preferred one first. Each must be a token.
+	// Subprotocols are the subprotocols to offer, the preferred one first. Each must be a token; one
+	// that is repeated is offered once.
 	Subprotocols []string
 
 	// EnableCompression offers compression to the server (RFC 7692). See Compression.
@@ -204,11 +205,14 @@ func (d *Dialer) requestHeader(u *url.URL, key string, from http.Header) (h http
 		if !isToken(s) {
 			return nil, nil, fmt.Errorf("websocket: the subprotocol %q in Dialer.Subprotocols is not a token", s)
 		}
+		// RFC 6455 §4.1: all are unique.
+		if !slices.Contains(offered, s) {
+			offered = append(offered, s)
+		}
 	}
-	offered = d.Subprotocols
 	// These names are spelled as in the RFC, past http.Header.Set: some servers compare them exactly.
-	if len(d.Subprotocols) > 0 {
-		h["Sec-WebSocket-Protocol"] = []string{strings.Join(d.Subprotocols, ", ")}
+	if len(offered) > 0 {
+		h["Sec-WebSocket-Protocol"] = []string{strings.Join(offered, ", ")}
 	}
 	for name, values := range from {
 		switch canonical := http.CanonicalHeaderKey(name); {

@@ -202,6 +202,9 @@ func TestDialRequest(t *testing.T) {
 			"GET /x%20y?z=%23 HTTP/1.1\r\nHost: h\r\nUser-Agent: me\r\nConnection: Upgrade\r\nCookie: p=2\r\nOrigin: http://o\r\n" +
 				"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n" +
 				"Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Protocol: b, c\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nX: 1\r\nX: 2\r\n\r\n"},
+		{"repeated subprotocols", Dialer{Subprotocols: []string{"b", "c", "b", "B", "c"}}, "ws://a", nil,
+			"GET / HTTP/1.1\r\nHost: a\r\n" + agent + "Connection: Upgrade\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Protocol: b, c, B\r\n" +
+				"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"},
 		{"takeover", Dialer{EnableCompression: true, Compression: CompressionOptions{ContextTakeover: true}}, "ws://a", nil,
 			"GET / HTTP/1.1\r\nHost: a\r\n" + agent + "Connection: Upgrade\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" +
 				"Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"},
@@ -210,7 +213,7 @@ func TestDialRequest(t *testing.T) {
 				"Sec-WebSocket-Protocol: b, c\r\nSec-WebSocket-Protocol: d\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := tt.header.Clone()
+			before, offer := tt.header.Clone(), slices.Clone(tt.d.Subprotocols)
 			here, there := net.Pipe()
 			tt.d.NetDial = func(network, addr string) (net.Conn, error) { return here, nil }
 			go tt.d.Dial(tt.url, tt.header)
@@ -226,6 +229,9 @@ func TestDialRequest(t *testing.T) {
 			}
 			if fmt.Sprint(before) != fmt.Sprint(tt.header) {
 				t.Errorf("the caller's header became %v", tt.header)
+			}
+			if !slices.Equal(offer, tt.d.Subprotocols) {
+				t.Errorf("the caller's subprotocols became %q", tt.d.Subprotocols)
 			}
 		})
 	}
