@@ -191,10 +191,14 @@ func connectTunnel(ctx context.Context, nc net.Conn, proxy *url.URL, addr string
 	}
 	br := bufio.NewReaderSize(io.LimitReader(nc, 64<<10), transportBuffer)
 	resp, err := http.ReadResponse(br, req)
+	for err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+		// RFC 9110 §15.2: any number of interim responses may come first.
+		resp, err = http.ReadResponse(br, req)
+	}
 	switch {
 	case err != nil:
 		return err
-	case resp.StatusCode != http.StatusOK:
+	case resp.StatusCode/100 != 2: // RFC 9110 §9.3.6: any 2xx opens the tunnel
 		return fmt.Errorf("the proxy refused a tunnel to %s: %s", addr, resp.Status)
 	case br.Buffered() > 0:
 		// The server behind it waits for the request, so it was the proxy.

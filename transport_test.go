@@ -196,6 +196,10 @@ func TestDialProxyErrors(t *testing.T) {
 		{"too talkative", "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101", "data behind its answer"},
 		{"silent", "", "EOF"},
 		{"not HTTP", "hello\r\n\r\n", "malformed"},
+		{"switching protocols", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "refused a tunnel to a:80: 101 Switching Protocols"},
+		{"redirect", "HTTP/1.1 302 Found\r\nLocation: http://q\r\n\r\n", "refused a tunnel to a:80: 302 Found"},
+		{"refused after a hint", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 403 Forbidden\r\n\r\n", "refused a tunnel to a:80: 403 Forbidden"},
+		{"hints without end", strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 5000), "EOF"},
 		{"endless", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 100<<10), "EOF"},
 	} {
 		addr := serveConns(t, "tcp", func(c net.Conn) {
@@ -205,6 +209,33 @@ func TestDialProxyErrors(t *testing.T) {
 		d := proxied("http://" + addr.String())
 		if _, resp, err := d.Dial("ws://a", nil); resp != nil || err == nil || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.text)
+		}
+	}
+}
+
+// RFC 9110 §9.3.6, §15.2: every 2xx opens the tunnel, and 1xx may come before it.
+func TestDialProxyAnswers(t *testing.T) {
+	for _, ok := range []string{
+		"HTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.0 200 Connection established\r\nContent-Length: 5\r\n\r\n",
+		"HTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.1 299 Fine\r\n\r\n",
+		"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 201 Created\r\n\r\n",
+	} {
+		addr := serveConns(t, "tcp", func(c net.Conn) {
+			br := bufio.NewReader(c)
+			http.ReadRequest(br)
+			io.WriteString(c, ok)
+			if r, err := http.ReadRequest(br); err == nil {
+				io.WriteString(c, answer(r))
+			}
+		})
+		d := Dialer{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr.String()})}
+		if c, _, err := d.Dial("ws://a", nil); err != nil {
+			t.Errorf("%q: %v", ok, err)
+		} else {
+			c.Close()
 		}
 	}
 }
