@@ -33,7 +33,11 @@ func NewClient(netConn net.Conn, u *url.URL, requestHeader http.Header, readBufS
 		WriteBufferSize: writeBufSize,
 		NetDial:         func(network, addr string) (net.Conn, error) { return netConn, nil },
 	}
-	return d.Dial(u.String(), requestHeader)
+	c, response, err = d.Dial(u.String(), requestHeader)
+	if err != nil {
+		netConn.Close() // if it was not even dialled
+	}
+	return c, response, err
 }
 
 // ReadJSON reads the next JSON-encoded message of c.

@@ -207,6 +207,40 @@ func TestDialFunctionEnds(t *testing.T) {
 	}
 }
 
+// NewClient closes the connection it was given whatever the handshake fails for.
+func TestNewClientCloses(t *testing.T) {
+	for _, tt := range []struct {
+		url    url.URL
+		header http.Header
+	}{
+		{url.URL{Scheme: "ftp", Host: "a"}, nil},
+		{url.URL{Scheme: "ws", Host: "a"}, http.Header{"Upgrade": {"x"}}},
+		{url.URL{Scheme: "ws", Host: "a"}, http.Header{"X": {"a\r\nb"}}},
+		{url.URL{Scheme: "ws", Host: "a"}, nil}, // the server refuses
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			here, there := net.Pipe()
+			defer here.Close()
+			var end error // what the server reads in the end
+			go func() {
+				defer there.Close()
+				br := bufio.NewReader(there)
+				if _, end = http.ReadRequest(br); end == nil {
+					io.WriteString(there, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+					_, end = br.ReadByte()
+				}
+			}()
+			if c, _, err := NewClient(here, &tt.url, tt.header, 0, 0); c != nil || err == nil {
+				t.Errorf("%s %q: %v, %v", &tt.url, tt.header, c, err)
+			}
+			synctest.Wait()
+			if end != io.EOF {
+				t.Errorf("%s %q: the server read %v", &tt.url, tt.header, end)
+			}
+		})
+	}
+}
+
 // A body that stalls is given up with what came of it.
 func TestDialStalledBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
