@@ -207,6 +207,7 @@ var differences = []difference{
 
 	{rowOrigin, "default port", upgradeFrom("http://example.com:80"), "403", "101"},
 	{rowOrigin, "two origins", upgradeFrom("http://example.com", "https://elsewhere.example"), "101", "403"},
+	{rowOrigin, "two origins and CheckOrigin", upgradeChecked("http://example.com", "https://elsewhere.example"), "101", "403"},
 	{rowOrigin, "without TLS to TLS", upgradeWith(func(r *http.Request) {
 		r.TLS = new(tls.ConnectionState)
 		r.Header.Set("Origin", "http://example.com")
@@ -228,4 +229,21 @@ var differences = []difference{
 	{rowURL, "http", dialledFor("http://example.com/"), "not dialled", "tcp example.com:80"},
 	{rowURL, "https", dialledFor("https://example.com/"), "not dialled", "tcp example.com:443"},
 	{rowFragment, "fragment", dialledFor("ws://example.com/#fragment"), "tcp example.com:80", "not dialled"},
+
+	{rowHost, "empty", upgradeWith(func(r *http.Request) { r.Host = "" }), "101 nil ", "400 HandshakeError 13"},
+
+	{rowChosen, "list", answerHeader("Sec-Websocket-Protocol", "a, b"), "101 [a, b]", "500 []"},
+	{rowChosen, "not a token", answerHeader("Sec-Websocket-Protocol", "a/b"), "101 [a/b]", "500 []"},
+
+	{rowOffered, "not a token", offered("a/b"), "nil [a/b]", "error []"},
+	{rowOffered, "repeated", offered("a", "b", "a"), "nil [a, b, a]", "nil [a, b]"},
+
+	{rowSpelling, "canonical", respelled("Sec-Websocket-Version"), "error []", "error []"},
+	{rowSpelling, "as in the RFC", respelled("Sec-WebSocket-Version"), "nil [14]", "error []"},
+	{rowSpelling, "lower case", respelled("sec-websocket-version"), "nil [13 14]", "error []"},
+
+	{rowGotConn, "wss", tracedConn, "before TLSHandshakeStart, *net.TCPConn", "TLSHandshakeDone, *tls.Conn"},
+
+	{rowGoroutine, "NetDial", dialGoroutine, "the caller's", "another"},
+	{rowGoroutine, "panic in NetDial", dialPanic, "mine", "mine"},
 }

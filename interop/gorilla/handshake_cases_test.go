@@ -4,13 +4,18 @@ package gorilla
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	gorilla "github.com/gorilla/websocket"
@@ -47,6 +52,16 @@ func upgradeFrom(origins ...string) func(t *testing.T, l library) string {
 		r := upgradeRequest()
 		r.Header["Origin"] = origins
 		return fmt.Sprint(l.answer(t, gorilla.Upgrader{}, r, nil).status)
+	}
+}
+
+// upgradeChecked is upgradeFrom with a CheckOrigin that lets the first of the origins in.
+func upgradeChecked(origins ...string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		r := upgradeRequest()
+		r.Header["Origin"] = origins
+		u := gorilla.Upgrader{CheckOrigin: func(r *http.Request) bool { return r.Header.Get("Origin") == origins[0] }}
+		return fmt.Sprint(l.answer(t, u, r, nil).status)
 	}
 }
 
@@ -165,6 +180,76 @@ func dialledFor(rawURL string) func(t *testing.T, l library) string {
 		l.dial(context.Background(), d, rawURL, nil)
 		return result
 	}
+}
+
+// offered tells which subprotocols a Dialer sends.
+func offered(subprotocols ...string) func(t *testing.T, l library) string {
+	return sent(gorilla.Dialer{Subprotocols: subprotocols}, nil, "Sec-Websocket-Protocol")
+}
+
+// respelled tells which versions a Dialer sends if the application gives one as well.
+func respelled(name string) func(t *testing.T, l library) string {
+	return sent(gorilla.Dialer{}, http.Header{name: {"14"}}, "Sec-Websocket-Version")
+}
+
+// sent tells what a Dialer sends as a header.
+func sent(o gorilla.Dialer, h http.Header, name string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		d := l.dialReply(t, o, h, replyWith("X-Mine", "yes"))
+		if d.err != nil {
+			d.class = "error"
+		}
+		values := d.request[name]
+		slices.Sort(values) // they come from a map
+		return fmt.Sprint(d.class, " ", values)
+	}
+}
+
+// tracedConn tells which connection a trace gets for a wss URL, and how far TLS is then.
+func tracedConn(t *testing.T, l library) string {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := theirs.upgrade(gorilla.Upgrader{}, w, r, nil); err == nil {
+			c.Close()
+		}
+	}))
+	defer s.Close()
+	phase, result := "before TLSHandshakeStart", ""
+	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+		TLSHandshakeStart: func() { phase = "TLSHandshakeStart" },
+		TLSHandshakeDone:  func(tls.ConnectionState, error) { phase = "TLSHandshakeDone" },
+		GotConn:           func(info httptrace.GotConnInfo) { result = fmt.Sprintf("%s, %T", phase, info.Conn) },
+	})
+	d := &gorilla.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	c, _, err := l.dial(ctx, d, "wss"+strings.TrimPrefix(s.URL, "https"), nil)
+	if err != nil {
+		return err.Error()
+	}
+	c.Close()
+	return result
+}
+
+func dialGoroutine(t *testing.T, l library) string {
+	result := "not called"
+	id := func() string {
+		b := make([]byte, 64)
+		return strings.Fields(string(b[:runtime.Stack(b, false)]))[1] // goroutine 1 [running]
+	}
+	caller := id()
+	d := &gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) {
+		if result = "another"; id() == caller {
+			result = "the caller's"
+		}
+		return nil, io.ErrNoProgress
+	}}
+	l.dial(context.Background(), d, "ws://example.com/", nil)
+	return result
+}
+
+func dialPanic(t *testing.T, l library) (result string) {
+	defer func() { result = fmt.Sprint(recover()) }()
+	d := &gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) { panic("mine") }}
+	l.dial(context.Background(), d, "ws://example.com/", nil)
+	return ""
 }
 
 // wrapper is what a middleware puts around a ResponseWriter.

@@ -42,6 +42,12 @@ const (
 	rowOffers    = "Subprotocols reads one header line"
 	rowURL       = "http and https URLs refused"
 	rowFragment  = "Dial ignores a fragment in the URL"
+	rowHost      = "a request whose Host is empty"
+	rowChosen    = "a Sec-WebSocket-Protocol in responseHeader"
+	rowOffered   = "Dialer.Subprotocols are sent as they are"
+	rowSpelling  = "a header of the handshake in requestHeader"
+	rowGotConn   = "httptrace's GotConn"
+	rowGoroutine = "the functions of a Dialer run on the goroutine"
 	rowHijacker  = "Upgrade needs http.Hijacker on the ResponseWriter itself"
 	rowSyscalls  = "every write is a system call"
 )
