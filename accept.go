@@ -84,8 +84,8 @@ type upgrade struct {
 // The responseHeader is added to the response, for example to set cookies; it may be nil. Upgrade
 // writes the headers Connection, Upgrade and Sec-WebSocket-Accept itself and leaves them out of
 // responseHeader, like Content-Length and Transfer-Encoding, which a 101 cannot have. A header
-// name that is not a token, a value with a control character, and a Sec-WebSocket-Extensions
-// header are errors.
+// name that is not a token, a value with a control character, a Sec-WebSocket-Extensions header,
+// and, without Upgrader.Subprotocols, a Sec-WebSocket-Protocol that is not one token are errors.
 //
 // If Upgrade refuses the request it sends an HTTP answer (see Upgrader.Error) and returns a
 // HandshakeError. If it cannot write the response to the client it returns the net error; the

@@ -2,8 +2,8 @@ package websocket
 
 // Compression (RFC 7692 §7.2): the options, and what deflate.go and inflate.go share.
 //
-// What compress/flate keeps for one direction is large (40 KB to inflate, 0.7 to 1.2 MB to deflate), so it is pooled
-// and held only while a message is in work. With context takeover alone, something stays with an idle connection:
+// What one direction needs is large (80 to 110 KB to inflate, 0.7 to 1.2 MB to deflate), so it is pooled and held
+// only while a message is in work. With context takeover alone, something stays with an idle connection:
 // the inflater's window of at most 32 KiB and the deflater's flate.Writer.
 
 import (

@@ -7,6 +7,7 @@ package websocket
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -46,6 +47,40 @@ func TestCompressAllocs(t *testing.T) {
 				z.end()
 			}); n != 0 {
 				t.Errorf("inflate %q, takeover %v: %v allocations", text, takeover, n)
+			}
+		}
+	}
+}
+
+// A message in work holds what the documentation says.
+func TestInflateMemory(t *testing.T) {
+	for _, tt := range []struct{ size, most int }{{1000, 80 << 10}, {1 << 20, 110 << 10}} {
+		for _, kind := range []string{"json", "random", "zeros"} {
+			payload := newDeflater(15, false, 1).compress(nil, deflateText(kind, tt.size))
+			p := make([]byte, 8192)
+			heap := func() int {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.GC() // the pools are empty
+				runtime.ReadMemStats(&m)
+				return int(m.HeapAlloc)
+			}
+			const n = 50
+			var inflaters [n]*inflater
+			before := heap()
+			for i := range inflaters {
+				z := newInflater(true)
+				z.begin(bytes.NewReader(payload))
+				for range 20 {
+					z.Read(p)
+				}
+				inflaters[i] = z
+			}
+			if got := (heap() - before) / n; got > tt.most {
+				t.Errorf("a message of %d bytes, %s: %d bytes", tt.size, kind, got)
+			}
+			for _, z := range inflaters {
+				z.end()
 			}
 		}
 	}
