@@ -168,6 +168,9 @@ func useEchoPage(t *testing.T, p *peer, e *example) {
 	if got := newest("dataset.code"); got != "3456" {
 		t.Errorf("the page shows close code %s, want 3456", got)
 	}
+	if got := p.ask(t, page, "document.activeElement.id"); got != "connect" {
+		t.Errorf("after a close the focus is on %q", got)
+	}
 
 	connect()
 	e.interrupt(t)

@@ -7,11 +7,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,6 +103,53 @@ func TestPage(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != row.status {
 			t.Errorf("%s /%s: status %d, want %d", row.method, row.path, resp.StatusCode, row.status)
+		}
+	}
+}
+
+// WCAG 1.4.11: the borders of the fields have a contrast of 3:1 to either side, in both colour schemes.
+func TestPageContrast(t *testing.T) {
+	page, err := os.ReadFile("index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^input, textarea \{.*border-color: var\(--field\)`).Match(page) {
+		t.Error("input and textarea have another border")
+	}
+	schemes := regexp.MustCompile(`(?s):root \{.*?\}`).FindAllString(string(page), -1)
+	if len(schemes) != 2 {
+		t.Fatalf("%d colour schemes", len(schemes))
+	}
+	for i, scheme := range schemes {
+		luminance := func(name string) (sum float64) {
+			m := regexp.MustCompile(`--` + name + `: #([0-9a-f]+);`).FindStringSubmatch(scheme)
+			if m == nil {
+				t.Fatalf("scheme %d has no colour --%s", i, name)
+			}
+			hex := m[1]
+			if len(hex) == 3 {
+				hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+			}
+			for k, weight := range []float64{0.2126, 0.7152, 0.0722} {
+				n, err := strconv.ParseUint(hex[2*k:2*k+2], 16, 8)
+				if err != nil {
+					t.Fatal(err)
+				}
+				v := float64(n) / 255
+				if v <= 0.04045 {
+					v /= 12.92
+				} else {
+					v = math.Pow((v+0.055)/1.055, 2.4)
+				}
+				sum += weight * v
+			}
+			return sum
+		}
+		for _, beside := range []string{"card", "page"} {
+			a, b := luminance("field"), luminance(beside)
+			if ratio := (max(a, b) + 0.05) / (min(a, b) + 0.05); ratio < 3 {
+				t.Errorf("scheme %d: contrast of %.2f to --%s", i, ratio, beside)
+			}
 		}
 	}
 }
