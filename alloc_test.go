@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -122,6 +123,17 @@ func TestAllocsTCP(t *testing.T) {
 				n += m
 			}
 		})
+	}
+}
+
+// A connection is as large as a size class of the allocator: one more field
+// would cost an idle connection 32 bytes.
+func TestConnSize(t *testing.T) {
+	if size := reflect.TypeFor[Conn]().Size(); size > 480 {
+		t.Errorf("a Conn takes %d bytes", size)
+	}
+	if size := reflect.TypeFor[rawIO]().Size(); size > 48 {
+		t.Errorf("its rawIO takes %d bytes", size)
 	}
 }
 

@@ -28,6 +28,12 @@ const (
 // time go out one after the other, each whole; control frames go out between
 // the frames of a message. Reads are served one after the other as well.
 type Conn struct {
+	// The three rights are taken in this order, and never an earlier one by
+	// a goroutine that holds a later one.
+	rd   right // the reading half: one Read, Next or reader.Read; Shutdown's drain
+	msg  right // the right to send data frames: one message, first frame to FIN
+	wire right // nc.Write: one frame
+
 	// Constant.
 	nc          net.Conn
 	raw         *rawIO // nil unless nc is a socket that can be waited for without a buffer
@@ -38,12 +44,6 @@ type Conn struct {
 	readSize    int32         // bytes asked of the network at a time, at least
 	writeSize   int32         // bytes that a message writer buffers
 	threshold   int32         // shorter messages are not compressed
-
-	// The three rights are taken in this order, and never an earlier one by
-	// a goroutine that holds a later one.
-	rd   right // the reading half: one Read, Next or reader.Read; Shutdown's drain
-	msg  right // the right to send data frames: one message, first frame to FIN
-	wire right // nc.Write: one frame
 
 	// Guarded by rd.
 	reads      uint32  // calls that took the reading half

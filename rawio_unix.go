@@ -18,9 +18,8 @@ type rawIO struct {
 
 	// Guarded by the reading half.
 	readable func(fd uintptr) bool
-	errno    syscall.Errno // of the last read
-	n        int32         // its result
-	waited   bool          // it found nothing at first
+	n        int32 // result of the last read, or its errno, negative
+	waited   bool  // it found nothing at first
 	yield    yield
 
 	// Guarded by the wire.
@@ -56,12 +55,11 @@ func (c *Conn) onReadable(fd uintptr) bool {
 	}
 	for {
 		n, err := syscall.Read(int(fd), c.rbuf.b[c.w:])
+		x.n = int32(n)
 		x.yield.empty = n < len(c.rbuf.b)-int(c.w)
-		x.n, x.errno = int32(n), 0
-		if err != nil {
-			x.n, x.errno = 0, err.(syscall.Errno)
-		}
-		switch x.errno {
+		switch err {
+		case nil:
+			return true
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
@@ -69,6 +67,7 @@ func (c *Conn) onReadable(fd uintptr) bool {
 			c.settle()
 			return false
 		}
+		x.n = -int32(err.(syscall.Errno))
 		return true
 	}
 }
@@ -84,8 +83,8 @@ func (c *Conn) readRaw() (int, error) {
 	if yielded {
 		x.yield.learn(x.waited)
 	}
-	if x.errno != 0 {
-		return 0, c.readError(x.errno)
+	if x.n < 0 {
+		return 0, c.readError(syscall.Errno(-x.n))
 	}
 	if x.n == 0 {
 		return 0, io.EOF
