@@ -286,7 +286,7 @@ func (c *Conn) awaitClose(ctx context.Context) error {
 	alone := false // no reader came for the last data message
 	for seen := uint32(0); ; {
 		if err := c.rd.lock(ctx, time.Time{}); err != nil {
-			return err
+			return c.whyClosed(err)
 		}
 		err := c.readErr
 		if alone = alone && seen == c.reads; err == nil && alone {

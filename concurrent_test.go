@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -291,4 +292,92 @@ func TestNoGoroutines(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
+}
+
+// Whoever waits for a turn to write behind a writer that is left open, or to
+// read behind a handler that does not return, need not wait for those when the
+// connection is closed. The error is that of any later call.
+func TestCloseEndsWaitsForTurn(t *testing.T) {
+	prepared, _ := NewPreparedMessage(TextMessage, []byte("x"))
+	gone := &timeoutError{"gone"}
+	for _, test := range []struct {
+		name  string
+		close func(c *Conn)
+		want  error // of reads
+		sent  error // of writes
+	}{
+		{"Close", func(c *Conn) { c.Close() }, net.ErrClosed, net.ErrClosed},
+		{"close frame", func(c *Conn) { c.sendClose(1000, ""); c.Close() }, net.ErrClosed, ErrCloseSent},
+		{"a failure", func(c *Conn) { c.kill(gone) }, gone, gone},
+	} {
+		bubble(t, test.name, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			p.drain()
+			handling := make(chan bool)
+			c.SetPingHandler(func(string) error { <-handling; return nil })
+			first := asyncRead(c)
+			p.send(pingFrame(""))
+			w, err := overflow(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writes := map[string]func() error{
+				"WriteMessage":         func() error { return c.WriteMessage(TextMessage, nil) },
+				"WriteMessageContext":  func() error { return c.WriteMessageContext(t.Context(), TextMessage, nil) },
+				"NextWriter":           func() error { _, err := overflow(c); return err },
+				"WritePreparedMessage": func() error { return c.WritePreparedMessage(prepared) },
+			}
+			waiting := map[string]<-chan error{}
+			for name, write := range writes {
+				waiting[name] = async(write)
+			}
+			read := asyncRead(c)
+			synctest.Wait()
+			test.close(c)
+			for name, write := range writes {
+				for _, done := range []<-chan error{waiting[name], async(write)} {
+					if err := ended(t, name, done); !errors.Is(err, test.sent) {
+						t.Errorf("%s: %v, want %v", name, err, test.sent)
+					}
+				}
+			}
+			for _, done := range []<-chan outcome{read, asyncRead(c)} {
+				if err := ended(t, "the read", done).err; !errors.Is(err, test.want) {
+					t.Errorf("read: %v, want %v", err, test.want)
+				}
+			}
+			close(handling)
+			if err := (<-first).err; !errors.Is(err, test.want) {
+				t.Errorf("the reader whose handler returned: %v, want %v", err, test.want)
+			}
+			if err := w.Close(); !errors.Is(err, test.sent) {
+				t.Errorf("the open writer: %v, want %v", err, test.sent)
+			}
+		})
+	}
+}
+
+// When a reader fails the connection, those behind it get its error, and
+// writers behind an open message are told that a close frame is out.
+func TestFailEndsWaitsForTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		p.drain()
+		if _, err := overflow(c); err != nil {
+			t.Fatal(err)
+		}
+		waiting := async(func() error { return c.WriteMessage(TextMessage, nil) })
+		reads := []<-chan outcome{asyncRead(c), asyncRead(c), asyncRead(c)}
+		synctest.Wait()
+		p.send(frame(0x83, ""))
+		if err := ended(t, "the write", waiting); err != ErrCloseSent {
+			t.Errorf("write: %v, want ErrCloseSent", err)
+		}
+		for i, done := range reads {
+			var pe *ProtocolError
+			if err := ended(t, "a read", done).err; !errors.As(err, &pe) {
+				t.Errorf("read %d: %v", i, err)
+			}
+		}
+	})
 }

@@ -236,10 +236,18 @@ func (c *Conn) release() error {
 	c.rbound.release()
 	c.wbound.release()
 	c.keep.stop()
+	why := net.ErrClosed
 	if fatal := c.fatal.Load(); fatal != nil {
-		c.hook().endPings(*fatal)
-	} else {
-		c.hook().endPings(net.ErrClosed)
+		why = *fatal
+	}
+	// The application may keep a right for as long as it likes: that of the
+	// message in an open writer, the reading half in a handler. So those who
+	// wait do so no longer. The wire is only held by who writes, and once
+	// reading has ended the reading half only by who is about to let go: then
+	// the others get the error that ended it.
+	c.msg.end()
+	if c.hook().endPings(why) {
+		c.rd.end()
 	}
 	if c.rd.tryLock() {
 		if c.inMessage && c.readErr == nil {
@@ -266,6 +274,14 @@ func (c *Conn) connError(err error) error {
 		return *c.fatal.Load()
 	case state == closed && err != io.EOF && !errors.Is(err, net.ErrClosed):
 		return &closedError{err}
+	}
+	return err
+}
+
+// whyClosed says why the connection is closed if err is that it is.
+func (c *Conn) whyClosed(err error) error {
+	if err == errClosed {
+		err = permanent(c.connError(err))
 	}
 	return err
 }

@@ -344,3 +344,44 @@ func TestWrappedTimeout(t *testing.T) {
 		wantRead(t, c, "a")
 	})
 }
+
+// It acts on a write that waits for another goroutine's message as well, and on
+// a read that waits for another reader.
+func TestSetDeadlineActsOnWaitForTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		p.drain()
+		w, err := overflow(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes := []<-chan error{
+			async(func() error { return c.WriteMessage(TextMessage, []byte("x")) }),
+			async(func() error { _, err := overflow(c); return err }),
+		}
+		c.SetPingHandler(func(string) error {
+			<-time.After(time.Minute)
+			return nil
+		})
+		busy := asyncRead(c)
+		p.send(pingFrame(""))
+		synctest.Wait()
+		read := asyncRead(c)
+		advance(time.Second)
+		stillWaiting(t, "a read behind another", read)
+		c.SetReadDeadline(time.Now())
+		wantDeadline(t, ended(t, "the read", read).err, true)
+		for _, done := range writes {
+			stillWaiting(t, "a write behind a message", done)
+		}
+		c.SetWriteDeadline(time.Now())
+		for _, done := range writes {
+			wantDeadline(t, ended(t, "the write", done), true)
+		}
+		c.SetWriteDeadline(time.Time{})
+		if err := w.Close(); err != nil {
+			t.Errorf("the message that was waited for: %v", err)
+		}
+		wantDeadline(t, (<-busy).err, true)
+	})
+}

@@ -27,10 +27,10 @@ const mostAsked = 64<<10 + maxHeaderSize
 // context may be never.
 func (c *Conn) lockRead(ctx context.Context) error {
 	if !c.rd.tryLock() {
-		if err := c.rd.wait(ctx, c.rbound.get()); err == errWriteTimeout {
+		if err := c.rd.wait(ctx, &c.rbound); err == errWriteTimeout {
 			return errReadTimeout
 		} else if err != nil {
-			return err
+			return c.whyClosed(err)
 		}
 	}
 	c.reads++

@@ -42,7 +42,7 @@ const (
 // be never.
 func (c *Conn) lockWire(ctx context.Context) error {
 	if !c.wire.tryLock() {
-		if err := c.waitWire(ctx, c.wbound.get()); err != nil {
+		if err := c.waitWire(ctx, &c.wbound); err != nil {
 			return err
 		}
 	}
@@ -57,9 +57,9 @@ func (c *Conn) lockWire(ctx context.Context) error {
 }
 
 // waitWire takes a wire that is taken. It fails when ctx ends or the deadline
-// passes first.
-func (c *Conn) waitWire(ctx context.Context, deadline time.Time) error {
-	err := c.wire.wait(ctx, deadline)
+// of b passes first.
+func (c *Conn) waitWire(ctx context.Context, b *bound) error {
+	err := c.wire.wait(ctx, b)
 	if err != nil {
 		c.doChores() // the wire may have been ours for a moment
 	}
@@ -382,7 +382,7 @@ func (c *Conn) flushUnwaiting() {
 
 // flushBeforeClose sends held frames for Close, within closeWait.
 func (c *Conn) flushBeforeClose() {
-	if !c.wire.tryLock() && c.waitWire(never, time.Now().Add(yieldWait)) != nil {
+	if !c.wire.tryLock() && c.waitWire(never, &bound{deadline: time.Now().Add(yieldWait)}) != nil {
 		return // who holds it is stuck
 	}
 	c.wbound.begin(never, time.Now().Add(closeWait), c.nc, writing)

@@ -233,6 +233,16 @@ func readErr(c *Conn) error {
 	return err
 }
 
+// overflow begins a message that does not fit into its writer's buffer. From
+// then on all others wait for it.
+func overflow(c *Conn) (io.WriteCloser, error) {
+	w, err := c.NextWriter(BinaryMessage)
+	if err == nil {
+		_, err = w.Write(make([]byte, defaultBufferSize+1))
+	}
+	return w, err
+}
+
 // An outcome is the result of readOne as one value.
 type outcome struct {
 	data string

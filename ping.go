@@ -142,17 +142,19 @@ func (h *hooks) landed(payload []byte) {
 	p.others = slices.DeleteFunc(p.others, func(o other) bool { return o.order <= order })
 }
 
-// endPings ends all flights, and those that start from now on.
-func (h *hooks) endPings(err error) {
+// endPings ends all flights, and those that start from now on. It reports
+// whether nothing had ended them before.
+func (h *hooks) endPings(err error) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.pings.ended == nil {
+	if first = h.pings.ended == nil; first {
 		h.pings.ended = err
 	}
 	h.pings.remove(func(f *flight) bool {
 		f.done <- err
 		return true
 	})
+	return first
 }
 
 // remove takes the flights out that over reports.

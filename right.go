@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -16,7 +17,8 @@ import (
 // message, the wire. See the comment on Conn.
 type right struct {
 	state atomic.Uint32 // rightFree, rightHeld or rightContended
-	mu    sync.Mutex    // guards first
+	ended bool          // nobody may wait any more
+	mu    sync.Mutex    // guards first and ended
 	first *waiter       // invariant: not empty only while rightContended
 }
 
@@ -27,9 +29,13 @@ const (
 )
 
 type waiter struct {
-	granted chan struct{} // closed when the right is handed over
+	done    chan struct{} // closed when the right is handed over or refused
+	refused bool          // by end. Written before done is closed
 	next    *waiter
 }
+
+// errClosed is the error of a wait for a right of a connection that is closed.
+var errClosed error = &closedError{net.ErrClosed}
 
 func (r *right) tryLock() bool { return r.state.CompareAndSwap(rightFree, rightHeld) }
 
@@ -41,16 +47,21 @@ func (r *right) lock(ctx context.Context, deadline time.Time) error {
 	if r.tryLock() {
 		return nil
 	}
-	return r.wait(ctx, deadline)
+	return r.wait(ctx, &bound{deadline: deadline})
 }
 
-func (r *right) wait(ctx context.Context, deadline time.Time) error {
+// wait is lock with the deadline that b has, also if it gets another meanwhile.
+func (r *right) wait(ctx context.Context, b *bound) error {
 	r.mu.Lock()
 	if r.state.Swap(rightContended) == rightFree {
 		r.mu.Unlock()
 		return nil
 	}
-	w := &waiter{granted: make(chan struct{})}
+	if r.ended {
+		r.mu.Unlock()
+		return errClosed
+	}
+	w := &waiter{done: make(chan struct{})}
 	last := &r.first
 	for *last != nil {
 		last = &(*last).next
@@ -58,6 +69,29 @@ func (r *right) wait(ctx context.Context, deadline time.Time) error {
 	*last = w
 	r.mu.Unlock()
 
+	err := w.wait(ctx, b)
+	if err != nil && !r.leave(w) && !w.refused {
+		// The right was handed over while we gave up: pass it on.
+		r.unlock()
+	}
+	if err == nil && w.refused {
+		err = errClosed
+	}
+	return err
+}
+
+func (w *waiter) wait(ctx context.Context, b *bound) error {
+	for {
+		deadline, replaced := b.watchDeadline()
+		if over, err := w.waitUntil(ctx, deadline, replaced); over {
+			return err
+		}
+	}
+}
+
+// waitUntil reports whether the wait is over, which it is not when the deadline
+// is replaced.
+func (w *waiter) waitUntil(ctx context.Context, deadline time.Time, replaced <-chan struct{}) (over bool, err error) {
 	var expired <-chan time.Time
 	if !deadline.IsZero() {
 		t := time.NewTimer(time.Until(deadline))
@@ -68,20 +102,16 @@ func (r *right) wait(ctx context.Context, deadline time.Time) error {
 	if ctx != nil {
 		ended = ctx.Done()
 	}
-	var err error
 	select {
-	case <-w.granted:
-		return nil
+	case <-w.done:
+		return true, nil
 	case <-expired:
-		err = errWriteTimeout
+		return true, errWriteTimeout
 	case <-ended:
-		err = contextError(ctx)
+		return true, contextError(ctx)
+	case <-replaced:
+		return false, nil
 	}
-	if !r.leave(w) {
-		// The right was handed over while we gave up: pass it on.
-		r.unlock()
-	}
-	return err
 }
 
 // leave takes w out of the queue and reports whether it was still there.
@@ -111,8 +141,21 @@ func (r *right) handOver() {
 		r.state.Store(rightFree)
 	} else {
 		r.first = w.next
-		close(w.granted)
+		close(w.done)
 	}
+	r.mu.Unlock()
+}
+
+// end sends away all who wait for the right, and from now on all who would
+// have to, with errClosed. Whoever holds it need not let go for that.
+func (r *right) end() {
+	r.mu.Lock()
+	r.ended = true
+	for w := r.first; w != nil; w = w.next {
+		w.refused = true
+		close(w.done)
+	}
+	r.first = nil
 	r.mu.Unlock()
 }
 

@@ -200,3 +200,74 @@ func TestRightExcludes(t *testing.T) {
 		t.Errorf("counted %d under the right, %d outside; then free: %v", n, sum, r.tryLock())
 	}
 }
+
+// A right that has ended sends its waiters away, and those who come later,
+// whether or not its holder ever lets go. Without one it can still be had.
+func TestRightEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r right
+		r.lock(never, time.Time{})
+		lock := func() error { return r.lock(never, time.Now().Add(time.Minute)) }
+		waiting := []<-chan error{async(lock), async(lock), async(lock)}
+		synctest.Wait()
+		r.end()
+		for i, done := range waiting {
+			if err := ended(t, "a waiter", done); err != errClosed {
+				t.Errorf("waiter %d: %v", i, err)
+			}
+		}
+		if err := ended(t, "one who comes later", async(lock)); err != errClosed {
+			t.Errorf("one who comes later: %v", err)
+		}
+		r.end()
+		r.unlock()
+		for range 2 {
+			if err := lock(); err != nil {
+				t.Errorf("the right is free: %v", err)
+			}
+			r.unlock()
+		}
+	})
+}
+
+// However a wait ends when everything happens at once, the right is not lost.
+func TestRightEndWhileGivingUp(t *testing.T) {
+	for range 500 {
+		var r right
+		r.lock(never, time.Time{})
+		ctx, cancel := context.WithCancel(context.Background())
+		waiting := []<-chan error{async(func() error { return r.lock(ctx, time.Time{}) }),
+			async(func() error { return r.lock(ctx, time.Time{}) })}
+		go cancel()
+		go r.end()
+		r.unlock()
+		for _, done := range waiting {
+			if <-done == nil {
+				r.unlock()
+			}
+		}
+		if !r.tryLock() {
+			t.Fatal("the right got lost")
+		}
+	}
+}
+
+// The deadline of a wait is the one that was set last.
+func TestRightDeadlineReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r right
+		var b bound
+		r.lock(never, time.Time{})
+		done := async(func() error { return r.wait(never, &b) })
+		for _, d := range []time.Duration{time.Minute, time.Second, time.Hour} {
+			b.set(&loopConn{}, writing, time.Now().Add(d))
+			advance(d - 1)
+			stillWaiting(t, "a wait before its deadline", done)
+		}
+		b.set(&loopConn{}, writing, time.Time{})
+		advance(24 * time.Hour)
+		stillWaiting(t, "a wait whose deadline was lifted", done)
+		b.set(&loopConn{}, writing, time.Now())
+		wantDeadline(t, ended(t, "the wait", done), true)
+	})
+}

@@ -87,13 +87,32 @@ func (c *Conn) writeAlone(ctx context.Context, first byte, data []byte) (done bo
 
 func (c *Conn) lockMessage(ctx context.Context) error {
 	if !c.msg.tryLock() {
-		if err := c.msg.wait(ctx, c.wbound.get()); err != nil {
+		if err := c.msg.wait(ctx, &c.wbound); err == errClosed {
+			return c.writeAfterClose(ctx)
+		} else if err != nil {
 			return err
 		}
 	}
 	err := c.torn()
 	if err != nil {
 		c.msg.unlock()
+	}
+	return err
+}
+
+// writeAfterClose returns the error of a message that was still waiting for its
+// turn when the connection was closed: that of any later one.
+func (c *Conn) writeAfterClose(ctx context.Context) error {
+	// Whoever has the wire is writing to a closed connection, which ends.
+	if !c.wire.tryLock() {
+		if err := c.waitWire(ctx, new(bound)); err != nil {
+			return err
+		}
+	}
+	err := c.writeErr
+	c.unlockWire()
+	if err == nil {
+		err = c.whyClosed(errClosed)
 	}
 	return err
 }
@@ -169,7 +188,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 // that the application set for its data.
 func (c *Conn) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
 	if !c.wire.tryLock() {
-		if err := c.waitWire(ctx, deadline); err != nil {
+		if err := c.waitWire(ctx, &bound{deadline: deadline}); err != nil {
 			return err
 		}
 	}
