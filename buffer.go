@@ -44,6 +44,15 @@ func (b *buffer) free() {
 	}
 }
 
+// gathers reports whether one system call can write several slices.
+func (c *Conn) gathers() bool {
+	switch c.nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
 // gather writes both slices as one.
 func gather(nc net.Conn, header, payload []byte) error {
 	v, _ := vectors.Get().(*vector)

@@ -164,8 +164,8 @@
 // # Keep-alive
 //
 // With [KeepAlive] in the Upgrader or Dialer a connection that has received nothing for Interval gets a
-// ping, and fails when Timeout more passes without a byte. Any received byte counts as life. It costs
-// a timer, and someone must be reading.
+// ping, and fails when Timeout more passes without a byte. Any received byte counts as life, and so does
+// a long frame that gets on, as no ping can overtake it. It costs a timer, and someone must be reading.
 //
 // # Migrating from gorilla/websocket
 //

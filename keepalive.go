@@ -6,8 +6,9 @@ import (
 )
 
 // KeepAlive makes the connection notice a peer that is gone. Any received byte
-// counts as life, so a peer that is busy sending is never taken for dead. The
-// zero value is off.
+// counts as life, so a peer that is busy sending is never taken for dead. Nor is
+// one that is busy receiving a long frame, which no ping can overtake, while it
+// takes 64 KiB of it within every Timeout. The zero value is off.
 //
 // It costs a timer and no goroutine. As with all control frames someone must
 // be reading for pongs to be seen; while no one is, bytes that wait to be read
@@ -17,7 +18,8 @@ type KeepAlive struct {
 	Interval time.Duration
 	// Timeout is the further silence after which the connection fails, with
 	// an error for which errors.Is(err, os.ErrDeadlineExceeded) holds; zero
-	// means Interval.
+	// means Interval. The peer sees the ping behind what was written before
+	// it and lies in the system's buffers.
 	Timeout time.Duration
 }
 
@@ -29,8 +31,13 @@ type keepAlive struct {
 	start  time.Time
 	last   atomic.Int64 // when a byte was last received, since start
 	pinged atomic.Int64 // when a ping was sent since then; 0: none was
+	unsent atomic.Bool  // it is still to be sent: pinged is when a write last got on
 	ended  atomic.Bool
 }
+
+// A writePiece is how much is written at a time with a KeepAlive, so that it is
+// seen how a long frame gets on.
+const writePiece = 64 << 10
 
 func (c *Conn) startKeepAlive(k KeepAlive) {
 	if k.Interval <= 0 {
@@ -47,6 +54,45 @@ func (c *Conn) startKeepAlive(k KeepAlive) {
 func (k *keepAlive) now() time.Duration { return time.Since(k.start) }
 
 func (k *keepAlive) heard() { k.last.Store(int64(k.now())) }
+
+// wrote notes that a write got on and reports whether a ping is to be sent.
+func (k *keepAlive) wrote() bool {
+	if !k.unsent.Load() {
+		return false
+	}
+	k.pinged.Store(int64(k.now()))
+	return true
+}
+
+// piece returns how much of p is written at a time.
+func (c *Conn) piece(p []byte) int {
+	if c.keep == nil {
+		return len(p)
+	}
+	return min(len(p), writePiece)
+}
+
+// writeLarge writes what is too large to be copied into pending.
+func (c *Conn) writeLarge(p []byte) error {
+	for {
+		n := c.piece(p)
+		if _, err := c.nc.Write(p[:n]); err != nil || n == len(p) {
+			return err
+		}
+		c.keep.wrote()
+		p = p[n:]
+	}
+}
+
+// writeGathered is writeLarge with a header before p.
+func (c *Conn) writeGathered(header, p []byte) error {
+	n := c.piece(p)
+	if err := gather(c.nc, header, p[:n]); err != nil || n == len(p) {
+		return err
+	}
+	c.keep.wrote()
+	return c.writeLarge(p[n:])
+}
 
 func (k *keepAlive) stop() {
 	if k != nil {
@@ -69,6 +115,7 @@ func (c *Conn) checkAlive() {
 	case next > 0:
 	case pinged <= last:
 		k.pinged.Store(int64(now))
+		k.unsent.Store(true)
 		c.leave(chorePing)
 		next = min(k.Timeout, k.Interval) // life may come before the timeout
 	case now-pinged < k.Timeout:
@@ -84,6 +131,15 @@ func (c *Conn) checkAlive() {
 	k.timer.Reset(next)
 	if k.ended.Load() {
 		k.timer.Stop()
+	}
+}
+
+// pingLocked sends the ping that is due, unless that would take writing.
+func (c *Conn) pingLocked() {
+	if c.offerLocked(PingMessage, nil) {
+		c.hooks.Load().started(nil)
+		c.keep.pinged.Store(int64(c.keep.now()))
+		c.keep.unsent.Store(false)
 	}
 }
 

@@ -131,6 +131,88 @@ func TestKeepAliveGoneWhileWriting(t *testing.T) {
 	})
 }
 
+// largeMessages are the ways to send a message of n bytes in one frame.
+var largeMessages = []struct {
+	name   string
+	server bool
+	write  func(c *Conn, n int) error
+}{
+	{"server", true, func(c *Conn, n int) error { return c.WriteMessage(BinaryMessage, make([]byte, n)) }},
+	{"client", false, func(c *Conn, n int) error { return c.WriteMessage(BinaryMessage, make([]byte, n)) }},
+	{"prepared", true, func(c *Conn, n int) error {
+		pm, err := NewPreparedMessage(BinaryMessage, make([]byte, n))
+		if err != nil {
+			return err
+		}
+		return c.WritePreparedMessage(pm)
+	}},
+}
+
+// A peer that receives one long frame cannot see a ping before its end. As long
+// as it takes some of it, it is there; then the ping comes, and has the Timeout.
+func TestKeepAliveSlowReceiver(t *testing.T) {
+	for _, message := range largeMessages {
+		for _, stops := range []bool{false, true} {
+			bubble(t, fmt.Sprintf("%s, stops %v", message.name, stops), func(t *testing.T) {
+				a, b := net.Pipe()
+				c, p := play(t, a, b, connConfig{isServer: message.server,
+					keepAlive: KeepAlive{Interval: 10 * time.Second, Timeout: 5 * time.Second}})
+				read := asyncRead(c)
+				const size = 20 * writePiece
+				wrote := async(func() error { return message.write(c, size) })
+				left := len(wireBytes([]wireFrame{binaryFrame(string(make([]byte, size)))}, !message.server))
+				if stops {
+					left /= 2
+				}
+				for left > 0 {
+					<-time.After(4 * time.Second)
+					n, err := p.Read(make([]byte, min(left, writePiece)))
+					if err != nil {
+						t.Fatalf("%d bytes before the end: %v", left, err)
+					}
+					left -= n
+				}
+				last := time.Now()
+				if !stops {
+					if err := <-wrote; err != nil {
+						t.Errorf("write: %v", err)
+					}
+					if silence, _ := nextPing(t, p, last); silence > 0 {
+						t.Errorf("the ping came %v after the message", silence)
+					}
+				}
+				wantGone(t, "read", (<-read).err)
+				if took := time.Since(last); took > 5*time.Second || !stops && took < 5*time.Second {
+					t.Errorf("gone %v after its last sign of life", took)
+				}
+				if stops {
+					wantGone(t, "write", <-wrote)
+				}
+			})
+		}
+	}
+}
+
+// Written in pieces, a frame is what it would be otherwise.
+func TestKeepAliveLargeFrames(t *testing.T) {
+	data := make([]byte, 5*writePiece/2)
+	for i := range data {
+		data[i] = byte(i % 251)
+	}
+	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"pipe": overPipe, "TCP": overTCP, "TLS": overTLS} {
+		for _, server := range []bool{true, false} {
+			c, p := over(t, connConfig{isServer: server, keepAlive: KeepAlive{Interval: time.Hour}})
+			for _, size := range []int{writePiece - 1, writePiece, writePiece + 1, 2 * writePiece, len(data)} {
+				done := async(func() error { return c.WriteMessage(BinaryMessage, data[:size]) })
+				p.expect(binaryFrame(string(data[:size])))
+				if err := <-done; err != nil {
+					t.Errorf("%s, server %v, %d bytes: %v", name, server, size, err)
+				}
+			}
+		}
+	}
+}
+
 // In the middle of a message too.
 func TestKeepAliveGoneInsideMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

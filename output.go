@@ -3,7 +3,6 @@ package websocket
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 )
 
@@ -82,9 +81,7 @@ func (c *Conn) doChores() {
 			c.answerMailLocked()
 		}
 		if todo&chorePing != 0 {
-			if c.offerLocked(PingMessage, nil) {
-				c.hooks.Load().started(nil)
-			}
+			c.pingLocked()
 		}
 		c.pushLocked()
 		c.wire.unlock()
@@ -155,24 +152,14 @@ func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
 	}
 	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, 0)
 	if gathers {
-		return c.writtenLocked(gather(c.nc, b, payload))
+		return c.writtenLocked(c.writeGathered(b, payload))
 	}
 	n := copy(c.pending.b[len(b):], payload)
 	c.npending = int32(len(b) + n)
 	if err := c.flushLocked(); err != nil || n == len(payload) {
 		return err
 	}
-	_, err := c.nc.Write(payload[n:])
-	return c.writtenLocked(err)
-}
-
-// gathers reports whether one system call can write several slices.
-func (c *Conn) gathers() bool {
-	switch c.nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	}
-	return false
+	return c.writtenLocked(c.writeLarge(payload[n:]))
 }
 
 // maskedFrameLocked sends a client's frame piece by piece: the caller's bytes
@@ -202,8 +189,7 @@ func (c *Conn) writeLocked(frame []byte) error {
 		if err := c.flushLocked(); err != nil {
 			return err
 		}
-		_, err := c.nc.Write(frame)
-		return c.writtenLocked(err)
+		return c.writtenLocked(c.writeLarge(frame))
 	}
 	if err := c.reserveLocked(len(frame)); err != nil {
 		return err
@@ -300,6 +286,9 @@ func (c *Conn) writtenLocked(err error) error {
 	}
 	if h := c.hooks.Load(); h != nil && h.hasMail.Load() {
 		c.chores.Or(chorePong) // it found no room before
+	}
+	if c.keep != nil && c.keep.wrote() {
+		c.chores.Or(chorePing) // likewise
 	}
 	return nil
 }
