@@ -108,7 +108,6 @@ type connConfig struct {
 
 func newConn(nc net.Conn, cfg connConfig) *Conn {
 	c := &Conn{
-		nc:          nc,
 		raw:         newRawIO(nc),
 		subprotocol: cfg.subprotocol,
 		writePool:   cfg.writePool,
@@ -118,6 +117,7 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
 		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
 	}
+	c.nc = withDeadlines(nc, c)
 	c.ask = c.readSize
 	if c.raw != nil {
 		c.raw.init(c)
@@ -172,10 +172,14 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // whatever the server or the dial function provided. Reading from it, writing
 // to it or setting its deadlines corrupts the WebSocket connection.
 func (c *Conn) NetConn() net.Conn {
-	if b, ok := c.nc.(*bodyConn); ok {
-		return b.Conn
+	nc := c.nc
+	if t, ok := nc.(*timeless); ok {
+		nc = t.Conn
 	}
-	return c.nc
+	if b, ok := nc.(*bodyConn); ok {
+		nc = b.Conn
+	}
+	return nc
 }
 
 // SetReadDeadline sets the time at which reads give up with an error for which
@@ -236,17 +240,13 @@ func (c *Conn) release() error {
 	c.rbound.release()
 	c.wbound.release()
 	c.keep.stop()
-	why := net.ErrClosed
-	if fatal := c.fatal.Load(); fatal != nil {
-		why = *fatal
-	}
 	// The application may keep a right for as long as it likes: that of the
 	// message in an open writer, the reading half in a handler. So those who
 	// wait do so no longer. The wire is only held by who writes, and once
 	// reading has ended the reading half only by who is about to let go: then
 	// the others get the error that ended it.
 	c.msg.end()
-	if c.hook().endPings(why) {
+	if c.hook().endPings(c.connError(net.ErrClosed)) {
 		c.rd.end()
 	}
 	if c.rd.tryLock() {

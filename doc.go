@@ -84,6 +84,9 @@
 // goroutine's message has sent nothing and leaves the connection usable; the end of a write, or of a
 // streamed message, that had begun is permanent, as part of it may have left.
 //
+// There are connections without deadlines, such as the channels of an SSH connection. A wait for one of
+// those can only be ended by closing it, so that is always permanent, for reads and writes alike.
+//
 // Once Upgrade has returned, the context of the HTTP request ends when the handler returns, and not
 // when the peer goes away: reads and writes tell that.
 //

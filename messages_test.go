@@ -171,7 +171,7 @@ func TestAskFollowsMessages(t *testing.T) {
 			return io.EOF
 		},
 	} {
-		c := newConn(nil, connConfig{isServer: true})
+		c := newConn(&loopConn{}, connConfig{isServer: true})
 		for _, step := range []struct{ size, ask int }{
 			{100, 4096},
 			{4082, 4096},
