@@ -108,6 +108,7 @@ type connConfig struct {
 
 func newConn(nc net.Conn, cfg connConfig) *Conn {
 	c := &Conn{
+		nc:          nc,
 		raw:         newRawIO(nc),
 		subprotocol: cfg.subprotocol,
 		writePool:   cfg.writePool,
@@ -117,10 +118,11 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		threshold:   int32(min(cfg.compression.Threshold, 1<<30)),
 		in:          inbound{server: cfg.isServer, deflate: cfg.deflate.enabled},
 	}
-	c.nc = withDeadlines(nc, c)
 	c.ask = c.readSize
 	if c.raw != nil {
 		c.raw.init(c)
+	} else {
+		c.nc = withDeadlines(nc, c)
 	}
 	if c.writeDelay == 0 {
 		c.writeDelay = defaultWriteDelay
@@ -188,7 +190,11 @@ func (c *Conn) NetConn() net.Conn {
 //
 // A deadline that passes between messages leaves the connection usable: set a
 // later one and read on. One that passes inside a message is permanent.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.rbound.set(c.nc, reading, t) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	err := c.rbound.set(c.nc, reading, t)
+	c.rd.remind()
+	return err
+}
 
 // SetWriteDeadline sets the time at which writes give up with an error for
 // which errors.Is(err, os.ErrDeadlineExceeded) holds; the zero value means
@@ -197,7 +203,12 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.rbound.set(c.nc, re
 //
 // The deadline applies to the writes of all goroutines. To bound one write
 // alone use WriteMessageContext.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.wbound.set(c.nc, writing, t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	err := c.wbound.set(c.nc, writing, t)
+	c.msg.remind()
+	c.wire.remind()
+	return err
+}
 
 // SetReadLimit sets the largest message, in bytes, that is read from the peer.
 // The default is 64 MiB; zero or less lifts the limit. It counts the bytes

@@ -374,6 +374,7 @@ func TestContextBetweenFragmentsIsPermanent(t *testing.T) {
 		for range 2 {
 			err := c.WriteMessage(TextMessage, []byte("x"))
 			var ne net.Error
+			//lint:ignore SA1019 Old programs ask, so the answer must be right.
 			if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &ne) || ne.Temporary() {
 				t.Errorf("%T %v", err, err)
 			}

@@ -19,12 +19,11 @@ var aLongTimeAgo = time.Unix(1, 0)
 
 type bound struct {
 	mu       sync.Mutex
-	bounded  atomic.Bool   // deadline is set
-	override bool          // another deadline is in force: an interruption or a control frame's
-	released bool          // no context is watched any more
-	deadline time.Time     // asked for by the application
-	replaced chan struct{} // closed when deadline is replaced; nil while no one wants to know
-	watch    *watch        // the context in force, if any. Written with mu and the half's right, read with either
+	bounded  atomic.Bool // deadline is set
+	override bool        // another deadline is in force: an interruption or a control frame's
+	released bool        // no context is watched any more
+	deadline time.Time   // asked for by the application
+	watch    *watch      // the context in force, if any. Written with mu and the half's right, read with either
 }
 
 // A watch interrupts one half when its context ends, unless it was replaced.
@@ -50,17 +49,13 @@ func (h half) setDeadline(nc net.Conn, t time.Time) error {
 	return nc.SetReadDeadline(t)
 }
 
-// set makes t the application's deadline. It acts on a wait in progress, be it
-// for the network or for the half's rights.
+// set makes t the application's deadline. It acts on a wait for the network in
+// progress; for those that wait for a right see right.remind.
 func (b *bound) set(nc net.Conn, h half, t time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.deadline = t
 	b.bounded.Store(!t.IsZero())
-	if b.replaced != nil {
-		close(b.replaced)
-		b.replaced = nil
-	}
 	if b.override {
 		return nil
 	}
@@ -76,17 +71,6 @@ func (b *bound) get() time.Time {
 // passed reports whether the application's deadline has passed.
 func (b *bound) passed() bool {
 	return b.bounded.Load() && time.Until(b.get()) <= 0
-}
-
-// watchDeadline returns the application's deadline and a channel that is closed
-// when there is another.
-func (b *bound) watchDeadline() (time.Time, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.replaced == nil {
-		b.replaced = make(chan struct{})
-	}
-	return b.deadline, b.replaced
 }
 
 // unset reports whether the net.Conn has no deadline.

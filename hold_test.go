@@ -230,7 +230,7 @@ func TestHeldUntil(t *testing.T) {
 		{"Close", (*Conn).Close, "1 2"},
 		{"Shutdown", func(c *Conn) error {
 			ctx, cancel := context.WithCancel(context.Background())
-			time.AfterFunc(0, cancel)
+			time.AfterFunc(1, cancel) // once Shutdown waits
 			c.Shutdown(ctx, CloseGoingAway, "bye")
 			return nil
 		}, "1 2 \x03\xe9bye"},

@@ -29,9 +29,10 @@ const (
 )
 
 type waiter struct {
-	done    chan struct{} // closed when the right is handed over or refused
-	refused bool          // by end. Written before done is closed
-	next    *waiter
+	done     chan struct{} // closed when the right is handed over or refused
+	deadline chan struct{} // of capacity 1: there may be another
+	refused  bool          // by end. Written before done is closed
+	next     *waiter
 }
 
 // errClosed is the error of a wait for a right of a connection that is closed.
@@ -61,7 +62,7 @@ func (r *right) wait(ctx context.Context, b *bound) error {
 		r.mu.Unlock()
 		return errClosed
 	}
-	w := &waiter{done: make(chan struct{})}
+	w := &waiter{done: make(chan struct{}), deadline: make(chan struct{}, 1)}
 	last := &r.first
 	for *last != nil {
 		last = &(*last).next
@@ -82,16 +83,15 @@ func (r *right) wait(ctx context.Context, b *bound) error {
 
 func (w *waiter) wait(ctx context.Context, b *bound) error {
 	for {
-		deadline, replaced := b.watchDeadline()
-		if over, err := w.waitUntil(ctx, deadline, replaced); over {
+		if over, err := w.waitUntil(ctx, b.get()); over {
 			return err
 		}
 	}
 }
 
-// waitUntil reports whether the wait is over, which it is not when the deadline
-// is replaced.
-func (w *waiter) waitUntil(ctx context.Context, deadline time.Time, replaced <-chan struct{}) (over bool, err error) {
+// waitUntil reports whether the wait is over, which it is not when there is
+// another deadline.
+func (w *waiter) waitUntil(ctx context.Context, deadline time.Time) (over bool, err error) {
 	var expired <-chan time.Time
 	if !deadline.IsZero() {
 		t := time.NewTimer(time.Until(deadline))
@@ -109,7 +109,7 @@ func (w *waiter) waitUntil(ctx context.Context, deadline time.Time, replaced <-c
 		return true, errWriteTimeout
 	case <-ended:
 		return true, contextError(ctx)
-	case <-replaced:
+	case <-w.deadline:
 		return false, nil
 	}
 }
@@ -142,6 +142,21 @@ func (r *right) handOver() {
 	} else {
 		r.first = w.next
 		close(w.done)
+	}
+	r.mu.Unlock()
+}
+
+// remind has those who wait for the right look at their deadline again.
+func (r *right) remind() {
+	if r.state.Load() != rightContended {
+		return
+	}
+	r.mu.Lock()
+	for w := r.first; w != nil; w = w.next {
+		select {
+		case w.deadline <- struct{}{}:
+		default: // they will
+		}
 	}
 	r.mu.Unlock()
 }

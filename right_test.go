@@ -258,16 +258,21 @@ func TestRightDeadlineReplaced(t *testing.T) {
 		var r right
 		var b bound
 		r.lock(never, time.Time{})
+		set := func(at time.Time) {
+			b.set(&loopConn{}, writing, at)
+			r.remind()
+			r.remind() // once more does no harm
+		}
 		done := async(func() error { return r.wait(never, &b) })
 		for _, d := range []time.Duration{time.Minute, time.Second, time.Hour} {
-			b.set(&loopConn{}, writing, time.Now().Add(d))
+			set(time.Now().Add(d))
 			advance(d - 1)
 			stillWaiting(t, "a wait before its deadline", done)
 		}
-		b.set(&loopConn{}, writing, time.Time{})
+		set(time.Time{})
 		advance(24 * time.Hour)
 		stillWaiting(t, "a wait whose deadline was lifted", done)
-		b.set(&loopConn{}, writing, time.Now())
+		set(time.Now())
 		wantDeadline(t, ended(t, "the wait", done), true)
 	})
 }
