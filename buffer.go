@@ -2,7 +2,6 @@ package websocket
 
 import (
 	"math/bits"
-	"net"
 	"sync"
 )
 
@@ -27,12 +26,22 @@ func getBuffer(n int) *buffer {
 		class = bits.Len(uint(n-1)) - minBufferBits
 	}
 	if class >= len(buffers) {
-		return &buffer{make([]byte, n)}
+		return &buffer{newMemory(n)}
 	}
 	if b, ok := buffers[class].Get().(*buffer); ok {
 		return b
 	}
-	return &buffer{make([]byte, 1<<(class+minBufferBits))}
+	return &buffer{newMemory(1 << (class + minBufferBits))}
+}
+
+// newMemory returns n new bytes. Many of them do not begin a page, which would
+// make the kernel slow to copy a payload in them: see collidesLocked.
+func newMemory(n int) []byte {
+	const large = 32 << 10 // from here on make returns whole pages
+	if n < large {
+		return make([]byte, n)
+	}
+	return make([]byte, pageOffset+n)[pageOffset:]
 }
 
 // free gives the buffer back. Nothing may refer to its bytes any more.
@@ -43,34 +52,3 @@ func (b *buffer) free() {
 		buffers[class].Put(b)
 	}
 }
-
-// gathers reports whether one system call can write several slices.
-func (c *Conn) gathers() bool {
-	switch c.nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	}
-	return false
-}
-
-// gather writes both slices as one.
-func gather(nc net.Conn, header, payload []byte) error {
-	v, _ := vectors.Get().(*vector)
-	if v == nil {
-		v = new(vector)
-	}
-	v.parts = [2][]byte{header, payload}
-	v.buffers = v.parts[:]
-	_, err := v.buffers.WriteTo(nc)
-	v.parts = [2][]byte{}
-	vectors.Put(v)
-	return err
-}
-
-// A vector is what one gathering write needs.
-type vector struct {
-	buffers net.Buffers
-	parts   [2][]byte
-}
-
-var vectors sync.Pool

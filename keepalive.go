@@ -64,6 +64,14 @@ func (k *keepAlive) wrote() bool {
 	return true
 }
 
+// copyPiece returns how much of a payload is copied and written at a time.
+func (c *Conn) copyPiece() int {
+	if c.keep == nil {
+		return copyPiece
+	}
+	return writePiece
+}
+
 // piece returns how much of p is written at a time.
 func (c *Conn) piece(p []byte) int {
 	if c.keep == nil {

@@ -10,8 +10,8 @@ import (
 // from there through sendLocked, which hold.go can have wait a little.
 
 const (
-	copyLimit = 8 << 10  // larger payloads of a server are not copied
-	maskChunk = 64 << 10 // a client masks this much at a time
+	copyLimit = 8 << 10   // larger payloads of a server need not be copied
+	copyPiece = 256 << 10 // what is copied is copied at most this much at a time
 )
 
 // ErrCloseSent is returned by writes after a close frame was sent: nothing may
@@ -94,12 +94,16 @@ func (c *Conn) writeFrame(ctx context.Context, first byte, payload []byte) error
 }
 
 func (c *Conn) frameLocked(first byte, payload []byte) error {
-	if c.in.server {
-		if len(payload) > copyLimit {
-			return c.largeFrameLocked(first, payload)
+	if c.in.server && len(payload) > copyLimit {
+		if !c.gathers() {
+			return c.recordsLocked(first, payload)
 		}
-	} else if len(payload) > maskChunk {
-		return c.maskedFrameLocked(first, payload)
+		if !c.collidesLocked(payload) {
+			return c.gatherLocked(first, payload)
+		}
+	}
+	if len(payload) > c.copyPiece() {
+		return c.piecesLocked(first, payload)
 	}
 	if n := maxHeaderSize + len(payload); c.pending == nil || int(c.npending)+n > len(c.pending.b) {
 		if err := c.reserveLocked(n); err != nil {
@@ -112,64 +116,63 @@ func (c *Conn) frameLocked(first byte, payload []byte) error {
 
 // appendFrameLocked adds a frame to pending, which has the room.
 func (c *Conn) appendFrameLocked(first byte, payload []byte) {
-	var key maskingKey
+	key := c.appendHeaderLocked(first, len(payload))
+	c.appendPayloadLocked(payload, key)
+}
+
+// appendHeaderLocked adds a header to pending and returns its masking key.
+func (c *Conn) appendHeaderLocked(first byte, length int) (key maskingKey) {
 	masked := !c.in.server
 	if masked {
 		key = newMaskKey()
 	}
-	b := appendHeader(c.pending.b[:c.npending], first, len(payload), masked, key)
-	n := len(b)
-	b = b[:n+len(payload)]
-	if masked {
-		mask(b[n:], payload, key)
-	} else {
-		copy(b[n:], payload)
-	}
-	c.npending = int32(len(b))
+	c.npending = int32(len(appendHeader(c.pending.b[:c.npending], first, length, masked, key)))
+	return key
 }
 
-// largeFrameLocked sends a server's frame without copying its payload, but for
-// a beginning where the connection cannot gather: over TLS each write is a
-// record, and one for the header alone would be a waste.
-func (c *Conn) largeFrameLocked(first byte, payload []byte) error {
-	room, gathers := holdLimit, c.gathers()
-	if gathers {
-		room = maxHeaderSize
+// appendPayloadLocked adds payload to pending. The caller's bytes are never
+// modified.
+func (c *Conn) appendPayloadLocked(p []byte, key maskingKey) {
+	dst := c.pending.b[c.npending:][:len(p)]
+	if c.in.server {
+		copy(dst, p)
+	} else {
+		mask(dst, p, key)
 	}
-	if err := c.reserveLocked(room); err != nil {
+	c.npending += int32(len(p))
+}
+
+// piecesLocked sends a frame that is too long to be copied as a whole.
+func (c *Conn) piecesLocked(first byte, payload []byte) error {
+	size := c.copyPiece()
+	if err := c.reserveLocked(size); err != nil {
 		return err
 	}
-	b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, 0)
-	if gathers {
-		return c.writtenLocked(c.writeGathered(b, payload))
+	key := c.appendHeaderLocked(first, len(payload))
+	for {
+		n := min(len(payload), size-int(c.npending))
+		c.appendPayloadLocked(payload[:n], key)
+		key, payload = key.after(n), payload[n:]
+		if err := c.flushLocked(); err != nil || len(payload) == 0 {
+			return err
+		}
+		c.pending = getBuffer(size)
 	}
-	n := copy(c.pending.b[len(b):], payload)
-	c.npending = int32(len(b) + n)
+}
+
+// recordsLocked sends a server's frame where each write is a record of its own,
+// as over TLS: the first gets what it has room for, the rest is not copied.
+func (c *Conn) recordsLocked(first byte, payload []byte) error {
+	if err := c.reserveLocked(holdLimit); err != nil {
+		return err
+	}
+	c.appendHeaderLocked(first, len(payload))
+	n := min(len(payload), len(c.pending.b)-int(c.npending))
+	c.appendPayloadLocked(payload[:n], 0)
 	if err := c.flushLocked(); err != nil || n == len(payload) {
 		return err
 	}
 	return c.writtenLocked(c.writeLarge(payload[n:]))
-}
-
-// maskedFrameLocked sends a client's frame piece by piece: the caller's bytes
-// are never modified.
-func (c *Conn) maskedFrameLocked(first byte, payload []byte) error {
-	if err := c.reserveLocked(maxHeaderSize + maskChunk); err != nil {
-		return err
-	}
-	key := newMaskKey()
-	c.npending = int32(len(appendHeader(c.pending.b[:c.npending], first, len(payload), true, key)))
-	for pos := 0; ; {
-		free := c.pending.b[c.npending:]
-		n := min(len(payload)-pos, len(free))
-		mask(free[:n], payload[pos:pos+n], key.after(pos))
-		c.npending += int32(n)
-		pos += n
-		if err := c.flushLocked(); err != nil || pos == len(payload) {
-			return err
-		}
-		c.pending = getBuffer(maskChunk)
-	}
 }
 
 // writeLocked sends a finished frame.

@@ -91,7 +91,7 @@ func (c *Conn) readWhole() (messageType int, p []byte, err error) {
 		return noFrame, nil, err
 	}
 	if c.payloadAtHand() {
-		p = make([]byte, c.remaining)
+		p = newMemory(int(c.remaining))
 		err = c.takePayload(p)
 		return messageType, p, err
 	}
@@ -99,7 +99,7 @@ func (c *Conn) readWhole() (messageType int, p []byte, err error) {
 		p, err = c.readUnproven()
 		return messageType, p, err
 	}
-	p = make([]byte, c.remaining)
+	p = newMemory(int(c.remaining))
 	n, _, err := c.readUpTo(p)
 	return messageType, p[:n], err
 }
@@ -133,7 +133,7 @@ func (c *Conn) readUnproven() ([]byte, error) {
 	if !done && err == nil {
 		size = c.nextSize(n)
 	}
-	p := make([]byte, size)
+	p := newMemory(size)
 	copy(p, b.b[:n])
 	b.free()
 	for !done && err == nil {
@@ -141,8 +141,9 @@ func (c *Conn) readUnproven() ([]byte, error) {
 			if size = c.nextSize(n); size == n {
 				return p, c.tooBig(math.MaxInt)
 			}
-			p = append(make([]byte, 0, size), p...)
-			p = p[:cap(p)]
+			larger := newMemory(size)
+			copy(larger, p)
+			p = larger
 		}
 		var m int
 		m, done, err = c.readUpTo(p[n:])
