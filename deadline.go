@@ -68,10 +68,8 @@ func (b *bound) get() time.Time {
 	return b.deadline
 }
 
-// passed reports whether the application's deadline has passed.
-func (b *bound) passed() bool {
-	return b.bounded.Load() && time.Until(b.get()) <= 0
-}
+// passed reports whether the application's deadline, which is set, has passed.
+func (b *bound) passed() bool { return time.Until(b.get()) <= 0 }
 
 // unset reports whether the net.Conn has no deadline.
 func (b *bound) unset() bool {

@@ -20,7 +20,8 @@ const (
 
 // sendLocked sends what is pending, or holds it for the reader's next wait.
 func (c *Conn) sendLocked() error {
-	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open && !c.wbound.passed() {
+	if c.hold.Load() && c.npending < holdLimit && c.closed.Load() == open &&
+		!(c.wbound.bounded.Load() && c.wbound.passed()) {
 		if !c.held.Load() || !c.timing {
 			c.holdLocked()
 		}
