@@ -152,7 +152,8 @@
 // # Idle connections
 //
 // A connection that waits for a message has neither a read nor a write buffer of this package: buffers
-// are borrowed when bytes arrive. With TCP and Unix sockets on unix that takes no further system call.
+// are borrowed when bytes arrive, of a size that fits a message like the last one. With TCP and Unix
+// sockets on unix that takes no further system call.
 // What remains is the Conn, the goroutine that reads, and what TLS keeps. Handlers that stay in the
 // loop of messages keep the HTTP request as well; a handler that starts a goroutine for the loop and
 // returns gives it up.
