@@ -116,6 +116,11 @@ func (c *Conn) frameLocked(first byte, payload []byte) error {
 
 // appendFrameLocked adds a frame to pending, which has the room.
 func (c *Conn) appendFrameLocked(first byte, payload []byte) {
+	if c.in.server { // the same without a call
+		b := appendHeader(c.pending.b[:c.npending], first, len(payload), false, 0)
+		c.npending = int32(len(b) + copy(c.pending.b[len(b):], payload))
+		return
+	}
 	key := c.appendHeaderLocked(first, len(payload))
 	c.appendPayloadLocked(payload, key)
 }
