@@ -126,6 +126,23 @@ func TestMessagesDataStays(t *testing.T) {
 	}
 }
 
+// To append to the data of a message is not to write into the next.
+func TestMessagesDataAppended(t *testing.T) {
+	frames, want := longRow(20)
+	c := newConn(&scriptConn{script: wireBytes(frames, true)}, connConfig{isServer: true})
+	i := 0
+	for m, err := range c.Messages(context.Background()) {
+		if i == len(want) {
+			break
+		}
+		if err != nil || string(m.Data) != want[i] {
+			t.Fatalf("message %d: %s, %v, want %s", i, shortened(string(m.Data)), err, shortened(want[i]))
+		}
+		_ = append(m.Data, strings.Repeat("!", 1000)...)
+		i++
+	}
+}
+
 // A loop that is left while another goroutine waits for a message does not
 // wait for that one.
 func TestMessagesLeftWhileAnotherReads(t *testing.T) {

@@ -292,7 +292,7 @@ func (c *Conn) readInto(l *loan) (messageType int, data []byte, err error) {
 		return noFrame, nil, err
 	}
 	if c.payloadAtHand() {
-		data = c.input()[:c.remaining]
+		data = c.input()[:c.remaining:c.remaining] // what is behind it is not the application's
 		l.lent = c.rbuf
 		c.loans++
 		err = c.takePayload(data)
