@@ -326,3 +326,31 @@ func TestCloseBehindStuckPong(t *testing.T) {
 		<-read
 	})
 }
+
+// What was received and not read is not delivered after Close, also where a
+// handler calls it or somebody is reading.
+func TestReadAfterClose(t *testing.T) {
+	for name, set := range map[string]func(c *Conn){
+		"handler": func(c *Conn) {
+			c.SetPingHandler(func(string) error { return c.Close() })
+		},
+		"reader": func(c *Conn) {
+			wantRead(t, c, "first")
+			c.rd.lock(never, time.Time{}) // somebody reads
+			c.Close()
+			c.rd.unlock()
+		},
+	} {
+		frames := []wireFrame{textFrame("first"), pingFrame(""), textFrame("a"), textFrame("b")}
+		if name == "handler" {
+			frames = frames[1:]
+		}
+		c := newConn(&scriptConn{script: wireBytes(frames, true)}, connConfig{isServer: true})
+		set(c)
+		for range 2 {
+			if data, err := readOne(c); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s: read %q, %v after Close", name, data, err)
+			}
+		}
+	}
+}

@@ -63,6 +63,7 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 	if err != nil {
 		return c.endReading(permanent(err))
 	}
+	c.dropIfClosed()
 	return nil
 }
 

@@ -34,6 +34,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 		}
 	}
 	c.reads++
+	c.dropIfClosed()
 	err := c.readErr
 	if err == nil && (ctx != nil || c.rbound.watch != nil) {
 		err = c.rbound.use(ctx, c.nc, reading)
@@ -265,6 +266,13 @@ func (c *Conn) settle() {
 func (c *Conn) dropInput() {
 	c.r, c.w = 0, 0
 	c.dropEmptyBuffer()
+}
+
+// dropIfClosed does what Close leaves to a reader: nothing more is delivered.
+func (c *Conn) dropIfClosed() {
+	if c.closed.Load() == closed {
+		c.dropInput()
+	}
 }
 
 // readFailed translates an error of the network connection. It is permanent

@@ -92,7 +92,9 @@ func (c *Conn) readWhole() (messageType int, p []byte, err error) {
 	}
 	if c.payloadAtHand() {
 		p = newMemory(int(c.remaining))
-		err = c.takePayload(p)
+		if err = c.takePayload(p); err != nil {
+			p = p[:0]
+		}
 		return messageType, p, err
 	}
 	if !c.sizeKnown() || c.remaining > unproven {

@@ -146,3 +146,14 @@ func partsBy(s string, cuts int) []string {
 	}
 	return parts
 }
+
+// Nothing of a chunk of bad text is given out, whether it came with its header or behind it.
+func TestBadTextIsNotReturned(t *testing.T) {
+	for _, size := range []int{1 << 20, 6} {
+		c := newConn(&scriptConn{script: wireBytes([]wireFrame{textFrame("hello\xff")}, true), size: func() int { return size }},
+			connConfig{isServer: true})
+		if _, p, err := c.ReadMessage(); len(p) > 0 || err == nil {
+			t.Errorf("%d bytes at a time: %q, %v", size, p, err)
+		}
+	}
+}
