@@ -55,6 +55,17 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
+// A large WriteBufferSize is for large messages.
+func TestAllocsLargeWriteBuffer(t *testing.T) {
+	c := newConn(&loopConn{step: 1}, connConfig{isServer: true, writeBufferSize: 4 << 20})
+	data := []byte("x")
+	pinAllocs(t, "NextWriter with a large buffer", 1, func() {
+		w, _ := c.NextWriter(BinaryMessage)
+		w.Write(data)
+		w.Close()
+	})
+}
+
 func TestAllocsMessages(t *testing.T) {
 	nc := &loopConn{in: repeat(clientFrame(finBit|TextMessage, []byte("hello, world")), 16), step: 1 << 20}
 	c := newConn(nc, connConfig{isServer: true})

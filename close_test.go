@@ -334,6 +334,13 @@ func TestReadAfterClose(t *testing.T) {
 		"handler": func(c *Conn) {
 			c.SetPingHandler(func(string) error { return c.Close() })
 		},
+		"connection that goes on": func(c *Conn) { // as TLS does with what it has decrypted
+			wantRead(t, c, "first")
+			nc := c.nc.(*scriptConn)
+			rest := nc.script
+			c.Close()
+			nc.script, nc.closed = rest, false
+		},
 		"reader": func(c *Conn) {
 			wantRead(t, c, "first")
 			c.rd.lock(never, time.Time{}) // somebody reads
@@ -345,7 +352,7 @@ func TestReadAfterClose(t *testing.T) {
 		if name == "handler" {
 			frames = frames[1:]
 		}
-		c := newConn(&scriptConn{script: wireBytes(frames, true)}, connConfig{isServer: true})
+		c := newConn(&scriptConn{script: wireBytes(frames, true), size: func() int { return 20 }}, connConfig{isServer: true})
 		set(c)
 		for range 2 {
 			if data, err := readOne(c); !errors.Is(err, net.ErrClosed) {

@@ -261,8 +261,8 @@ func (c *Conn) release() error {
 		c.rd.end()
 	}
 	if c.rd.tryLock() {
-		if c.inMessage && c.readErr == nil {
-			c.readErr = c.connError(net.ErrClosed) // what is left of the message will not come
+		if c.readErr == nil {
+			c.readErr = c.connError(net.ErrClosed) // though TLS, for one, would go on
 		}
 		c.dropInput()
 		c.endInflate()
@@ -274,6 +274,7 @@ func (c *Conn) release() error {
 // kill closes the network connection because of err, which reads and writes
 // return from now on.
 func (c *Conn) kill(err error) {
+	err = permanent(err)
 	c.fatal.CompareAndSwap(nil, &err)
 	c.abandon()
 }

@@ -63,8 +63,8 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 	if err != nil {
 		return c.endReading(permanent(err))
 	}
-	c.dropIfClosed()
-	return nil
+	c.endIfClosed()
+	return c.readErr
 }
 
 // sendPong answers a ping with its payload (RFC 6455 §5.5.3). It may hold the

@@ -435,3 +435,28 @@ func TestPongBehindOneWhoGaveUp(t *testing.T) {
 		})
 	}
 }
+
+// Writers that hand the wire to each other leave a pong its turn.
+func TestPongAmongWriters(t *testing.T) {
+	c, p := overPipe(t, connConfig{isServer: true})
+	asyncRead(c)
+	for range 8 {
+		go func() {
+			for c.WriteMessage(BinaryMessage, []byte("busy")) == nil {
+			}
+		}()
+	}
+	for i := range 100_000 {
+		if i == 100 {
+			go p.send(pingFrame("are you there?"))
+		}
+		f, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.first == finBit|PongMessage {
+			return
+		}
+	}
+	t.Error("no pong among 100,000 messages")
+}

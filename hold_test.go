@@ -107,19 +107,6 @@ func TestHeldTogether(t *testing.T) {
 	}
 }
 
-// Through the raw path of a socket. The delay is never waited for.
-func TestHeldTogetherOverTCP(t *testing.T) {
-	frames, joined := numbered(16)
-	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
-	s := &sink{Conn: c.nc}
-	c.nc = s
-	p.send(frames...)
-	if err := echoes[0].echo(c, 16); err != nil {
-		t.Fatal(err)
-	}
-	s.wantWrites(t, false, joined)
-}
-
 func TestNotHeldOneInFlight(t *testing.T) {
 	for _, test := range echoes {
 		bubble(t, test.name, func(t *testing.T) {

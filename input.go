@@ -34,7 +34,7 @@ func (c *Conn) lockRead(ctx context.Context) error {
 		}
 	}
 	c.reads++
-	c.dropIfClosed()
+	c.endIfClosed()
 	err := c.readErr
 	if err == nil && (ctx != nil || c.rbound.watch != nil) {
 		err = c.rbound.use(ctx, c.nc, reading)
@@ -176,7 +176,7 @@ func (c *Conn) readBlocking() (int, error) {
 		n, err := readSome(c.nc, c.tiny[:])
 		if n > 0 {
 			size := c.readSize
-			if n == len(c.tiny) {
+			if n == len(c.tiny) && !isControl(int(c.tiny[0]&0x0f)) {
 				size = c.ask
 			}
 			c.rbuf = getBuffer(int(size))
@@ -185,7 +185,7 @@ func (c *Conn) readBlocking() (int, error) {
 		return n, err
 	}
 	if c.rbuf == nil {
-		c.rbuf = getBuffer(int(c.ask))
+		c.rbuf = getBuffer(int(c.readSize))
 	}
 	return readSome(c.nc, c.rbuf.b[c.w:])
 }
@@ -268,9 +268,10 @@ func (c *Conn) dropInput() {
 	c.dropEmptyBuffer()
 }
 
-// dropIfClosed does what Close leaves to a reader: nothing more is delivered.
-func (c *Conn) dropIfClosed() {
-	if c.closed.Load() == closed {
+// endIfClosed does what Close leaves to whoever is reading.
+func (c *Conn) endIfClosed() {
+	if c.closed.Load() == closed && c.readErr == nil {
+		c.readErr = c.connError(net.ErrClosed)
 		c.dropInput()
 	}
 }

@@ -3,6 +3,7 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -366,4 +367,25 @@ func TestKeepAliveAtOnce(t *testing.T) {
 	if f, err := p.next(); err != nil || f.first != 0x89 {
 		t.Errorf("frame %02x, %v, want a ping", f.first, err)
 	}
+}
+
+// A peer that is gone stays gone: no retry will do.
+func TestKeepAliveErrorIsPermanent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
+		p.drain()
+		go p.send(frame(BinaryMessage, "hello")) // and never the rest
+		_, r, err := c.NextReader()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r, make([]byte, 5)); err != nil {
+			t.Fatal(err)
+		}
+		advance(time.Hour) // nobody reads meanwhile
+		for range 2 {
+			wantDeadline(t, readErr(c), false)
+			wantDeadline(t, c.Ping(t.Context()), false)
+		}
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // spoil overwrites what the pools have to lend, so that memory given back too
@@ -205,4 +207,22 @@ func TestAskFollowsMessages(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The first bytes of a ping that never ends do not tie up a buffer for the
+// message that was expected, where the connection cannot be waited for without one.
+func TestPartOfPingTakesSmallBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true})
+		go p.send(textFrame(strings.Repeat("x", 60_000)))
+		if err := readErr(c); err != nil || c.ask <= c.readSize {
+			t.Fatal(err, c.ask)
+		}
+		go p.Write(wireBytes([]wireFrame{pingFrame(strings.Repeat("p", 100))}, true)[:maxHeaderSize])
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		wantDeadline(t, readErr(c), true)
+		if n := len(c.rbuf.b); n > defaultBufferSize {
+			t.Errorf("%d bytes are kept in a buffer of %d bytes", c.w-c.r, n)
+		}
+	})
 }

@@ -55,6 +55,9 @@ func (c *Conn) waitWire(ctx context.Context, b *bound) error {
 }
 
 func (c *Conn) unlockWire() {
+	if c.chores.Load() != 0 {
+		c.choresLocked() // the next to have the wire may come before us
+	}
 	c.wire.unlock()
 	if c.chores.Load() != 0 {
 		c.doChores()
@@ -65,16 +68,20 @@ func (c *Conn) unlockWire() {
 // it again.
 func (c *Conn) doChores() {
 	for c.chores.Load() != 0 && c.wire.tryLock() {
-		todo := c.chores.Swap(0)
-		if todo&chorePong != 0 {
-			c.answerMailLocked()
-		}
-		if todo&chorePing != 0 {
-			c.pingLocked()
-		}
-		c.pushLocked()
+		c.choresLocked()
 		c.wire.unlock()
 	}
+}
+
+func (c *Conn) choresLocked() {
+	todo := c.chores.Swap(0)
+	if todo&chorePong != 0 {
+		c.answerMailLocked()
+	}
+	if todo&chorePing != 0 {
+		c.pingLocked()
+	}
+	c.pushLocked()
 }
 
 // leave gives a chore to whoever holds the wire.

@@ -45,3 +45,16 @@ func TestLargeBufferIsGivenBack(t *testing.T) {
 	go p.Write([]byte("\x82\x00\x00\x00\x00hi"))
 	wantRead(t, c, "hi")
 }
+
+// Through the raw path of a socket. The delay is never waited for.
+func TestHeldTogetherOverTCP(t *testing.T) {
+	frames, joined := numbered(16)
+	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
+	s := &sink{Conn: c.nc}
+	c.nc = s
+	p.send(frames...)
+	if err := echoes[0].echo(c, 16); err != nil {
+		t.Fatal(err)
+	}
+	s.wantWrites(t, false, joined)
+}

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -46,7 +47,20 @@ func (t *timeless) expire(b *bound, err error) {
 	err = b.waitError(err)
 	b.mu.Unlock()
 	t.c.kill(err)
-	t.Conn.Close() // the wait may be that of a Close
+	t.Close() // the wait may be that of a Close
+}
+
+// Close closes first what lies below TLS, which would like to write before it
+// closes.
+func (t *timeless) Close() error {
+	nc := t.Conn
+	if b, ok := nc.(*bodyConn); ok {
+		nc = b.Conn
+	}
+	if tc, ok := nc.(*tls.Conn); ok {
+		tc.NetConn().Close()
+	}
+	return t.Conn.Close()
 }
 
 func (t *timeless) Read(p []byte) (int, error) {

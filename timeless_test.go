@@ -2,10 +2,12 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,4 +266,27 @@ func TestTimelessNetConn(t *testing.T) {
 	if c.NetConn() != nc {
 		t.Errorf("NetConn is a %T", c.NetConn())
 	}
+}
+
+// Over TLS the connection below is closed first: TLS would wait for it.
+func TestTimelessTLS(t *testing.T) {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		server := tls.Server(noDeadlines{a}, &tls.Config{Certificates: s.TLS.Certificates})
+		client := tls.Client(b, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+		shaken := async(client.Handshake)
+		if err := errors.Join(server.Handshake(), <-shaken); err != nil {
+			t.Fatal(err)
+		}
+		c := newConn(server, connConfig{isServer: true})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		read := async(func() error { _, _, err := c.ReadMessageContext(ctx); return err })
+		advance(time.Minute) // the peer reads nothing
+		if err := ended(t, "the read", read); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	})
 }

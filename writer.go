@@ -49,8 +49,8 @@ func (c *Conn) nextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	if c.writePool != nil {
 		w.buf, _ = c.writePool.Get().(*buffer)
 	}
-	if w.buf == nil || len(w.buf.b) < int(c.writeSize) {
-		w.buf = getBuffer(int(c.writeSize))
+	if size := min(int(c.writeSize), 1<<maxBufferBits); w.buf == nil || len(w.buf.b) < size {
+		w.buf = getBuffer(size)
 	}
 	return w, nil
 }
@@ -69,7 +69,22 @@ type messageWriter struct {
 }
 
 // room is what buf still takes.
-func (w *messageWriter) room() []byte { return w.buf.b[w.n:w.c.writeSize] }
+func (w *messageWriter) room() []byte {
+	return w.buf.b[w.n:min(len(w.buf.b), int(w.c.writeSize))]
+}
+
+// grow makes room if buf is smaller than it may be: a size that no pool has is
+// only for messages that need it.
+func (w *messageWriter) grow() bool {
+	if len(w.buf.b) >= int(w.c.writeSize) {
+		return false
+	}
+	larger := getBuffer(int(w.c.writeSize))
+	copy(larger.b, w.buf.b[:w.n])
+	w.buf.free()
+	w.buf = larger
+	return true
+}
 
 func (w *messageWriter) Write(p []byte) (int, error) {
 	if w.err != nil {
@@ -79,6 +94,9 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 		if len(p) <= len(w.room()) {
 			w.n += copy(w.room(), p)
 			return n, nil
+		}
+		if w.grow() {
+			continue
 		}
 		if w.n == 0 {
 			// It would fill the buffer: it need not go through it.
@@ -108,6 +126,9 @@ func (w *messageWriter) WriteString(s string) (int, error) {
 		if s = s[m:]; s == "" {
 			return n, nil
 		}
+		if w.grow() {
+			continue
+		}
 		if err := w.overflow(w.buf.b[:w.n]); err != nil {
 			return 0, err
 		}
@@ -121,7 +142,7 @@ func (w *messageWriter) ReadFrom(r io.Reader) (total int64, err error) {
 		return 0, w.err
 	}
 	for {
-		if len(w.room()) == 0 {
+		if len(w.room()) == 0 && !w.grow() {
 			if err := w.overflow(w.buf.b[:w.n]); err != nil {
 				return total, err
 			}
