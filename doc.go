@@ -58,8 +58,8 @@
 // the reading. So keep a read going, even where no message is expected. [Conn.SetPingHandler],
 // [Conn.SetPongHandler] and [Conn.SetCloseHandler] replace the default handlers; a handler runs on the
 // reading goroutine, inside its call, and may write, but neither read nor call [Conn.Shutdown]. A
-// ping that arrives while another goroutine writes does not make the reader wait; of several such
-// pings the latest alone may be answered (RFC 6455 §5.5.3).
+// ping that arrives while another goroutine writes does not make the reader wait; of more than
+// sixteen such pings only the latest are answered, as RFC 6455 §5.5.3 allows.
 //
 // [Conn.Ping] sends a ping and returns when its pong was read. [Conn.WriteControl] sends any control
 // frame.
