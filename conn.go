@@ -262,13 +262,23 @@ func (c *Conn) release() error {
 	}
 	if c.rd.tryLock() {
 		if c.readErr == nil {
-			c.readErr = c.connError(net.ErrClosed) // though TLS, for one, would go on
+			c.readErr = c.readClosed() // though TLS, for one, would go on
 		}
 		c.dropInput()
 		c.endInflate()
 		c.rd.unlock()
 	}
 	return err
+}
+
+// readClosed is the error of a read of a connection that this end has closed,
+// as package net has it: programs ask for its type.
+func (c *Conn) readClosed() error {
+	err := &net.OpError{Op: "read", Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(), Err: net.ErrClosed}
+	if err.Source != nil {
+		err.Net = err.Source.Network()
+	}
+	return c.connError(err)
 }
 
 // kill closes the network connection because of err, which reads and writes

@@ -271,7 +271,7 @@ func (c *Conn) dropInput() {
 // endIfClosed does what Close leaves to whoever is reading.
 func (c *Conn) endIfClosed() {
 	if c.closed.Load() == closed && c.readErr == nil {
-		c.readErr = c.connError(net.ErrClosed)
+		c.readErr = c.readClosed()
 		c.dropInput()
 	}
 }
