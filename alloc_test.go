@@ -90,6 +90,12 @@ func TestAllocsControl(t *testing.T) {
 	nc := &loopConn{in: append(bytes.Clone(ping), clientFrame(finBit|BinaryMessage, []byte("x"))...), step: 1 << 20}
 	c := newConn(nc, connConfig{isServer: true})
 	pinAllocs(t, "ping answered", 1, func() { c.ReadMessage() })
+	pong := []byte("I am")
+	pinAllocs(t, "pong by the mailbox", 0, func() {
+		c.wire.lock(never, time.Time{}) // somebody writes
+		c.sendPong(pong, false)
+		c.unlockWire()
+	})
 	data := []byte("payload")
 	deadline := time.Now().Add(time.Hour)
 	pinAllocs(t, "WriteControl", 0, func() { c.WriteControl(PingMessage, data, deadline) })

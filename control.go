@@ -23,7 +23,8 @@ type hooks struct {
 	pings   pings
 
 	hasMail atomic.Bool
-	mail    []string // payloads of pongs, the oldest first
+	mail    []byte // payloads of pongs, the oldest first, each behind its length
+	mails   int
 }
 
 // hook returns the connection's hooks, made at first use.
@@ -85,10 +86,11 @@ func (c *Conn) sendPong(p []byte, mayHold bool) {
 	}
 	h := c.hook()
 	h.mu.Lock()
-	if len(h.mail) == maxMail {
-		h.mail = h.mail[1:]
+	if h.mails == maxMail {
+		h.dropMail()
 	}
-	h.mail = append(h.mail, string(p))
+	h.mail = append(append(h.mail, byte(len(p))), p...)
+	h.mails++
 	h.hasMail.Store(true)
 	h.mu.Unlock()
 	c.leave(chorePong)
@@ -103,15 +105,20 @@ func (c *Conn) answerMailLocked() bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.mail) > 0 {
-		if !c.offerLocked(PongMessage, []byte(h.mail[0])) {
+	for h.mails > 0 {
+		if !c.offerLocked(PongMessage, h.mail[1:][:h.mail[0]]) {
 			return false
 		}
-		h.mail = h.mail[1:]
+		h.dropMail()
 	}
-	h.mail = nil
 	h.hasMail.Store(false)
 	return true
+}
+
+// dropMail takes the oldest pong out of the mailbox.
+func (h *hooks) dropMail() {
+	h.mail = h.mail[:copy(h.mail, h.mail[1+int(h.mail[0]):])]
+	h.mails--
 }
 
 // SetPingHandler sets what is called for every ping read, with its payload;
