@@ -178,9 +178,6 @@ func (c *Conn) NetConn() net.Conn {
 	if t, ok := nc.(*timeless); ok {
 		nc = t.Conn
 	}
-	if b, ok := nc.(*bodyConn); ok {
-		nc = b.Conn
-	}
 	return nc
 }
 

@@ -54,9 +54,6 @@ func (t *timeless) expire(b *bound, err error) {
 // closes.
 func (t *timeless) Close() error {
 	nc := t.Conn
-	if b, ok := nc.(*bodyConn); ok {
-		nc = b.Conn
-	}
 	if tc, ok := nc.(*tls.Conn); ok {
 		tc.NetConn().Close()
 	}

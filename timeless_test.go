@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http/httptest"
 	"testing"
@@ -259,10 +258,6 @@ func TestTimelessNetConn(t *testing.T) {
 	a, b := net.Pipe()
 	nc := noDeadlines{a}
 	c, _ := play(t, nc, b, connConfig{})
-	if c.NetConn() != nc {
-		t.Errorf("NetConn is a %T", c.NetConn())
-	}
-	c, _ = play(t, &bodyConn{nc, io.Reader(nc)}, b, connConfig{})
 	if c.NetConn() != nc {
 		t.Errorf("NetConn is a %T", c.NetConn())
 	}
