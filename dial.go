@@ -303,8 +303,7 @@ func (d *Dialer) request(ctx context.Context, u *url.URL, key string, from http.
 		}
 	}
 	for _, s := range d.Subprotocols {
-		// A comma would make two names of one, and white space around a name does not count.
-		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		if !isSubprotocol(s) {
 			return nil, nil, fmt.Errorf("websocket: Dialer.Subprotocols has %q, which cannot be the name of a subprotocol", s)
 		}
 		// RFC 6455 §4.1: all are unique.
@@ -431,7 +430,6 @@ const (
 	maxResponseHead = 1 << 20
 	maxResponseBody = 64 << 10 // as it is encoded
 	maxKeptBody     = 1 << 10
-	maxErrorText    = 100
 )
 
 // roundTrip sends the request and returns the response, and what was received behind it.
@@ -459,8 +457,8 @@ func roundTrip(nc net.Conn, req *http.Request, trace *httptrace.ClientTrace) (re
 		switch text := err.Error(); {
 		case r.err != nil && r.err != io.EOF:
 			err = r.err // not what is wrong with half a line
-		case len(text) > maxErrorText:
-			err = errors.New(strings.ToValidUTF8(text[:maxErrorText], "") + "...")
+		case len(text) > maxExcerpt:
+			err = errors.New(strings.ToValidUTF8(text[:maxExcerpt], "") + "...")
 		}
 		if secure {
 			if proto := tc.ConnectionState().NegotiatedProtocol; proto != "" && proto != "http/1.1" {
