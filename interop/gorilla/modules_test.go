@@ -111,7 +111,7 @@ var moduleSuites = map[string]moduleSuite{
 	},
 	"go-socket.io": {
 		packages: []string{"github.com/googollee/go-socket.io/engineio", "github.com/googollee/go-socket.io/engineio/transport/websocket"},
-		atLeast:  6,
+		atLeast:  5,
 		skip:     map[string]string{"TestEngineUpgrade": slowTest},
 	},
 }
