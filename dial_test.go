@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -959,6 +960,13 @@ func TestDialAfterReturn(t *testing.T) {
 
 // What a server may answer, what the caller gets for it, and that nothing is left running.
 func TestDialResponse(t *testing.T) {
+	var logged strings.Builder
+	log.SetOutput(&logged)
+	defer func() {
+		if log.SetOutput(os.Stderr); logged.Len() > 0 {
+			t.Errorf("written to the standard logger: %s", logged.String())
+		}
+	}()
 	long := strings.Repeat("x", 3000)
 	for _, tt := range []struct {
 		name     string
@@ -987,6 +995,9 @@ func TestDialResponse(t *testing.T) {
 		{name: "truncated body", response: func(*http.Request) string {
 			return "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 100\r\n\r\noops"
 		}, status: 500, body: "oops"},
+		{name: "long head and a body", response: func(*http.Request) string {
+			return "HTTP/1.1 401 Unauthorized\r\nX: " + strings.Repeat("x", 1<<20-80) + "\r\nContent-Length: 3000\r\n\r\n" + long
+		}, status: 401, body: long[:1024]},
 		{name: "early hints first", response: func(*http.Request) string {
 			return "HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 		}, status: 404},
@@ -1079,6 +1090,70 @@ func TestDialResponse(t *testing.T) {
 		})
 	}
 }
+
+// A response that ends anywhere is none, and neither is one that a connection breaks.
+func TestDialTruncatedResponse(t *testing.T) {
+	whole := len(answer(&http.Request{Header: http.Header{}}))
+	for n := range whole {
+		for _, end := range []error{io.EOF, os.ErrDeadlineExceeded} {
+			r := &keyedConn{response: func(r *http.Request) string { return answer(r)[:n] }, end: end}
+			d := Dialer{NetDial: func(string, string) (net.Conn, error) { return r, nil }}
+			if c, resp, err := d.Dial("ws://a", nil); c != nil || resp != nil || err == nil || end != io.EOF && err != end {
+				t.Errorf("after %d bytes and %v: %v, %v", n, end, resp, err)
+			}
+			if !r.closed {
+				t.Errorf("after %d bytes and %v: the connection is open", n, end)
+			}
+		}
+	}
+}
+
+// keyedConn is a connection that answers one request.
+type keyedConn struct {
+	readConn
+	response func(*http.Request) string
+	end      error
+	closed   bool
+}
+
+func (c *keyedConn) Write(p []byte) (int, error) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(p)))
+	if err == nil {
+		c.r = io.MultiReader(strings.NewReader(c.response(r)), iotest.ErrReader(c.end))
+	}
+	return len(p), err
+}
+
+func (c *keyedConn) Close() error {
+	c.closed = true
+	return nil
+}
+
+// A context that ends when everything is read already ends the dial still.
+func TestDialLateEnd(t *testing.T) {
+	cause := errors.New("out of patience")
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var end error
+		d := pipeDialer(t, func(c net.Conn, br *bufio.Reader, r *http.Request) {
+			io.WriteString(c, answer(r, "Set-Cookie: a=b"))
+			_, end = br.ReadByte()
+		})
+		d.Jar = jarFunc(func() { cancel(cause) })
+		if c, resp, err := d.DialContext(ctx, "ws://a", nil); c != nil || resp != nil || !errors.Is(err, cause) || !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, %v, %v", c, resp, err)
+		}
+		if synctest.Wait(); end != io.EOF {
+			t.Errorf("the server read %v", end)
+		}
+	})
+}
+
+// A jarFunc is called for the cookies of a response.
+type jarFunc func()
+
+func (f jarFunc) SetCookies(*url.URL, []*http.Cookie) { f() }
+func (f jarFunc) Cookies(*url.URL) []*http.Cookie     { return nil }
 
 // Responses that are odd and right.
 func TestDialOddResponse(t *testing.T) {
