@@ -531,8 +531,8 @@ func dialError(ctx context.Context, addr string, err error) error {
 	if errors.As(err, &failed) && failed.Addr != nil {
 		op.Net, op.Source, op.Addr = failed.Net, failed.Source, failed.Addr
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
-		err = end // which is why
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		err = end // which closed the connection
 	}
 	op.Err = &dialEnd{end, cause, err}
 	return op

@@ -725,8 +725,11 @@ func TestDialEnds(t *testing.T) {
 						if end.deadline && (!isNet || !ne.Timeout() || !ne.Temporary()) || !end.deadline && isNet && ne.Timeout() {
 							t.Errorf("%T %v is a timeout: %v", err, err, !end.deadline)
 						}
-						if errors.Is(err, os.ErrDeadlineExceeded) != end.deadline || errors.Is(err, net.ErrClosed) {
-							t.Errorf("%v: os.ErrDeadlineExceeded %v, net.ErrClosed %v", err, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed))
+						if errors.Is(err, os.ErrDeadlineExceeded) != end.deadline {
+							t.Errorf("%v: os.ErrDeadlineExceeded %v", err, !end.deadline)
+						}
+						if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+							t.Errorf("%v tells of a closed connection", err)
 						}
 						if after := time.Since(start); after != 3*time.Second {
 							t.Errorf("it took %v", after)
@@ -774,15 +777,18 @@ func TestDialHangingNetDial(t *testing.T) {
 
 // What a dial function returns beside the end of the context is found as well.
 func TestDialErrorBesideContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
+	cause := errors.New("out of patience")
+	ctx, cancel := context.WithCancelCause(t.Context())
 	d := Dialer{NetDial: func(string, string) (net.Conn, error) {
-		cancel()
+		cancel(cause)
 		return nil, io.ErrNoProgress
 	}}
-	if _, _, err := d.DialContext(ctx, "ws://a", nil); !errors.Is(err, io.ErrNoProgress) || !errors.Is(err, context.Canceled) {
+	if _, _, err := d.DialContext(ctx, "ws://a", nil); !errors.Is(err, io.ErrNoProgress) || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
 		t.Errorf("got %v", err)
 	}
 	// And an error that says the same is the function's own.
+	ctx, cancelPlain := context.WithCancel(t.Context())
+	cancelPlain()
 	d.NetDialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, ctx.Err() }
 	if _, _, err := d.DialContext(ctx, "ws://a", nil); err != context.Canceled {
 		t.Errorf("got %v", err)
@@ -1148,6 +1154,38 @@ func TestDialLateEnd(t *testing.T) {
 		}
 	})
 }
+
+// The end of a dial over TCP names the two ends of the connection, and not that it was closed.
+func TestDialEndsTCP(t *testing.T) {
+	cause := errors.New("out of patience")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	addr := serveConns(t, "tcp", func(c net.Conn) {
+		http.ReadRequest(bufio.NewReader(c))
+		cancel(cause)
+		io.Copy(io.Discard, c)
+	}).String()
+	_, _, err := new(Dialer).DialContext(ctx, "ws://"+addr, nil)
+	op, ok := err.(*net.OpError)
+	if !ok || op.Op != "dial" || op.Addr.String() != addr || op.Source == nil || !errors.Is(err, cause) || errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %T %v", err, err)
+	}
+}
+
+// The connection is closed as well if its end is not what tells that the context has ended.
+func TestDialUnannouncedEnd(t *testing.T) {
+	closed := false
+	d := Dialer{NetDial: func(string, string) (net.Conn, error) {
+		return &closeFuncConn{&readConn{r: strings.NewReader("")}, func() { closed = true }}, nil
+	}}
+	if _, _, err := d.DialContext(endedContext{t.Context()}, "ws://a", nil); !errors.Is(err, context.Canceled) || !closed {
+		t.Errorf("got %v, closed: %v", err, closed)
+	}
+}
+
+// An endedContext has ended, but its Done channel is open.
+type endedContext struct{ context.Context }
+
+func (endedContext) Err() error { return context.Canceled }
 
 // A jarFunc is called for the cookies of a response.
 type jarFunc func()
@@ -1564,6 +1602,15 @@ func TestDialProxy(t *testing.T) {
 							}
 							return proxy, nil
 						},
+					}
+					d.NetDialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+						if scheme != "https" {
+							t.Errorf("NetDialTLSContext dials %s", addr)
+						}
+						return (&tls.Dialer{Config: d.TLSClientConfig}).DialContext(ctx, network, addr)
+					}
+					if credentials == "" {
+						d.NetDialTLSContext = nil
 					}
 					c, _, err := d.Dial(dial, nil)
 					if err != nil {
