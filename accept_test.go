@@ -331,7 +331,10 @@ func TestUpgradeEarlyData(t *testing.T) {
 	result := make(chan error, 1)
 	l := servePipes(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := Upgrader{Error: func(http.ResponseWriter, *http.Request, int, error) { t.Error("there is nothing to answer") }}
-		_, err := u.Upgrade(w, r, nil)
+		c, err := u.Upgrade(w, r, nil)
+		if c != nil {
+			c.Close()
+		}
 		result <- err
 	})})
 	c := l.dial()
