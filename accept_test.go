@@ -523,7 +523,7 @@ func TestUpgradeHTTP2(t *testing.T) {
 	}
 }
 
-// A handshake that succeeds allocates nothing of its own before the Conn.
+// A handshake that succeeds allocates nothing before the Conn.
 func TestUpgradeAllocations(t *testing.T) {
 	r := parseRequest(t, strings.Replace(plainRequest, "Connection", "Origin: http://server.example.com\r\nConnection", 1))
 	u := Upgrader{Origins: []string{"https://*.example.com", "https://app.example:8443"}}
