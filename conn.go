@@ -6,6 +6,9 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/tautws/websocket/internal/mask"
+	"github.com/tautws/websocket/internal/utf8stream"
 )
 
 // Conn, what it is made of and how it ends.
@@ -53,11 +56,11 @@ type Conn struct {
 	loans      int32   // messages in rbuf that the application still uses
 	in         inbound
 	msgType    int8
-	maskKey    maskingKey // of the payload still to come
-	inMessage  bool       // a data message has begun and its end was not delivered
-	compressed bool       // it is compressed
-	text       validator  // of a text message so far
-	empties    int16      // empty fragments in a row
+	maskKey    mask.Key             // of the payload still to come
+	inMessage  bool                 // a data message has begun and its end was not delivered
+	compressed bool                 // it is compressed
+	text       utf8stream.Validator // of a text message so far
+	empties    int16                // empty fragments in a row
 	tiny       [maxHeaderSize]byte
 	remaining  uint64         // payload bytes of the frame still to come
 	received   int64          // payload bytes of the message, as received

@@ -5,6 +5,9 @@ import (
 	"io"
 	"net"
 	"strconv"
+
+	"github.com/tautws/websocket/internal/mask"
+	"github.com/tautws/websocket/internal/utf8stream"
 )
 
 // From the socket to the frames: the read buffer, the next header, the limits.
@@ -80,7 +83,7 @@ func (c *Conn) nextHeader() (h header, n int, err error) {
 		p := c.input()[n-int(h.length) : n]
 		c.r += int32(n)
 		if h.masked {
-			mask(p, p, h.key)
+			mask.XOR(p, p, h.key)
 		}
 		if err := c.handleControl(h.opcode(), p); err != nil {
 			return h, 0, err
@@ -94,7 +97,7 @@ func (c *Conn) beginFrame(h header, n int) error {
 		c.msgType = int8(h.opcode())
 		c.inMessage = true
 		c.received, c.delivered, c.empties = 0, 0, 0
-		c.text = validator{}
+		c.text = utf8stream.Validator{}
 		if c.compressed = h.first&rsv1Bit != 0; c.compressed {
 			c.inflater.begin((*payloadReader)(c))
 		}

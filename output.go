@@ -3,6 +3,8 @@ package websocket
 import (
 	"context"
 	"errors"
+
+	"github.com/tautws/websocket/internal/mask"
 )
 
 // The wire: frames to bytes to the socket. Every frame that is sent goes
@@ -133,10 +135,10 @@ func (c *Conn) appendFrameLocked(first byte, payload []byte) {
 }
 
 // appendHeaderLocked adds a header to pending and returns its masking key.
-func (c *Conn) appendHeaderLocked(first byte, length int) (key maskingKey) {
+func (c *Conn) appendHeaderLocked(first byte, length int) (key mask.Key) {
 	masked := !c.in.server
 	if masked {
-		key = newMaskKey()
+		key = mask.NewKey()
 	}
 	c.npending = int32(len(appendHeader(c.pending.b[:c.npending], first, length, masked, key)))
 	return key
@@ -144,12 +146,12 @@ func (c *Conn) appendHeaderLocked(first byte, length int) (key maskingKey) {
 
 // appendPayloadLocked adds payload to pending. The caller's bytes are never
 // modified.
-func (c *Conn) appendPayloadLocked(p []byte, key maskingKey) {
+func (c *Conn) appendPayloadLocked(p []byte, key mask.Key) {
 	dst := c.pending.b[c.npending:][:len(p)]
 	if c.in.server {
 		copy(dst, p)
 	} else {
-		mask(dst, p, key)
+		mask.XOR(dst, p, key)
 	}
 	c.npending += int32(len(p))
 }
@@ -164,7 +166,7 @@ func (c *Conn) piecesLocked(first byte, payload []byte) error {
 	for {
 		n := min(len(payload), size-int(c.npending))
 		c.appendPayloadLocked(payload[:n], key)
-		key, payload = key.after(n), payload[n:]
+		key, payload = key.After(n), payload[n:]
 		if err := c.flushLocked(); err != nil || len(payload) == 0 {
 			return err
 		}

@@ -1,6 +1,10 @@
 package websocket
 
-import "io"
+import (
+	"io"
+
+	"github.com/tautws/websocket/internal/mask"
+)
 
 // From the payload of frames to the data of a message: unmasked, inflated,
 // within the limit and judged as UTF-8, each byte where it passes by. All of
@@ -37,7 +41,7 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 			return 0, err
 		}
 		if c.in.server {
-			mask(p[:n], p[:n], c.maskKey)
+			mask.XOR(p[:n], p[:n], c.maskKey)
 		}
 	default:
 		if c.r == c.w {
@@ -48,13 +52,13 @@ func (c *Conn) readPayload(p []byte) (int, error) {
 		src := c.input()
 		n = min(len(p), len(src))
 		if c.in.server {
-			mask(p[:n], src[:n], c.maskKey)
+			mask.XOR(p[:n], src[:n], c.maskKey)
 		} else {
 			copy(p, src[:n])
 		}
 		c.r += int32(n)
 	}
-	c.maskKey = c.maskKey.after(n)
+	c.maskKey = c.maskKey.After(n)
 	c.remaining -= uint64(n)
 	if c.remaining == 0 && !c.in.fragment {
 		return n, io.EOF
@@ -78,7 +82,7 @@ func (c *Conn) payloadAtHand() bool {
 func (c *Conn) takePayload(p []byte) error {
 	src := c.input()[:len(p)]
 	if c.in.server {
-		mask(p, src, c.maskKey)
+		mask.XOR(p, src, c.maskKey)
 	} else {
 		copy(p, src)
 	}
@@ -120,7 +124,7 @@ func (c *Conn) readData(p []byte) (n int, err error) {
 // set, cannot continue its text.
 func (c *Conn) judge(p []byte, end bool) error {
 	// RFC 6455 §8.1: failed at the first byte that cannot be right.
-	if len(p) > 0 && !c.text.write(p) || end && !c.text.complete() {
+	if len(p) > 0 && !c.text.Write(p) || end && !c.text.Complete() {
 		c.endInflate()
 		return c.fail(&ProtocolError{CloseInvalidFramePayloadData, "text message is not valid UTF-8"})
 	}

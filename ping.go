@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"time"
+
+	"github.com/tautws/websocket/internal/mask"
 )
 
 // Ping, and the pings that are on their way to the peer and back.
@@ -45,8 +47,8 @@ type other struct {
 func (c *Conn) Ping(ctx context.Context) error {
 	ctx = effective(ctx)
 	f := &flight{done: make(chan error, 1)}
-	binary.LittleEndian.PutUint32(f.payload[:4], uint32(newMaskKey())) // as good as any random bytes
-	binary.LittleEndian.PutUint32(f.payload[4:], uint32(newMaskKey()))
+	binary.LittleEndian.PutUint32(f.payload[:4], uint32(mask.NewKey())) // as good as any random bytes
+	binary.LittleEndian.PutUint32(f.payload[4:], uint32(mask.NewKey()))
 	h := c.hook()
 	err := h.prepare(f)
 	if err == nil {

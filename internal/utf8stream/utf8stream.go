@@ -1,26 +1,26 @@
-package websocket
-
-// UTF-8 as it arrives: a validator that takes text in chunks cut anywhere, and the function below
-// it that judges a whole buffer.  What is valid is exactly what utf8.Valid accepts.  Long text is
-// judged 64 bytes at a time with the same instructions whatever the script: one word per bit of a
-// byte, one bit per byte of the block, no table and no branch that depends on the text.
+// Package utf8stream validates UTF-8 as it arrives, in chunks that may be cut anywhere.
+//
+// A text is valid if utf8.Valid says so. Long text is validated 64 bytes at a time, with the same
+// instructions whatever the script: one word per bit of a byte, one bit per byte of the block, no
+// table and no branch that depends on the text.
+package utf8stream
 
 import (
 	"encoding/binary"
 	"unicode/utf8"
 )
 
-// validator judges UTF-8 in chunks (RFC 6455 §5.6, §8.1).  The zero value is ready; assign
-// validator{} to start the next text.  After a write has returned false it says nothing more.
-type validator struct {
-	owed   uint8 // continuation bytes missing from the last sequence: 0 to 3
-	lo, hi byte  // if owed > 0: the bounds of the next one
+// A Validator validates one text. The zero value is ready; assign Validator{} to begin the next
+// text. After Write has returned false its state means nothing.
+type Validator struct {
+	missing uint8 // continuation bytes that the last sequence still lacks: 0 to 3
+	lo, hi  byte  // if missing > 0: the bounds of the next one
 }
 
-// write reports whether p continues the text so far.  It is false if p holds a byte that cannot
-// be right, even at the end of p and even before the sequence it belongs to is whole.
-func (v *validator) write(p []byte) bool {
-	for v.owed > 0 && len(p) > 0 {
+// Write reports whether p continues the text so far. It is false if p holds a byte that no valid
+// text can have there, even if the sequence that the byte belongs to is not complete.
+func (v *Validator) Write(p []byte) bool {
+	for v.missing > 0 && len(p) > 0 {
 		if !v.step(p[0]) {
 			return false
 		}
@@ -42,14 +42,14 @@ func (v *validator) write(p []byte) bool {
 	return true
 }
 
-// complete reports whether the text may end here: no sequence is cut.
-func (v *validator) complete() bool { return v.owed == 0 }
+// Complete reports whether the text may end here: its last sequence is complete.
+func (v *Validator) Complete() bool { return v.missing == 0 }
 
-// step takes one byte.  The bounds are those of the Unicode standard's table 3-7.
-func (v *validator) step(b byte) bool {
-	if v.owed > 0 {
+// step takes one byte. The bounds are those of the Unicode standard's table 3-7.
+func (v *Validator) step(b byte) bool {
+	if v.missing > 0 {
 		ok := v.lo <= b && b <= v.hi
-		v.owed--
+		v.missing--
 		v.lo, v.hi = 0x80, 0xBF
 		return ok
 	}
@@ -60,11 +60,11 @@ func (v *validator) step(b byte) bool {
 	case b < 0xC2: // a continuation byte, or the overlong C0 and C1
 		return false
 	case b < 0xE0:
-		v.owed = 1
+		v.missing = 1
 	case b < 0xF0:
-		v.owed = 2
+		v.missing = 2
 	case b < 0xF5:
-		v.owed = 3
+		v.missing = 3
 	default: // above U+10FFFF
 		return false
 	}
@@ -97,13 +97,13 @@ func cutLength(p []byte) int {
 }
 
 const (
-	utf8Block = 64
-	shortText = 32 // bytes that utf8.Valid judges faster than a padded block does
+	blockSize = 64
+	shortText = 32 // utf8.Valid is faster than a padded block on text shorter than this
 	notASCII  = 0x8080808080808080
 )
 
 // isASCII reports whether a block has no byte above 7F.
-func isASCII(b *[utf8Block]byte) bool {
+func isASCII(b *[blockSize]byte) bool {
 	le := binary.LittleEndian
 	return (le.Uint64(b[0:])|le.Uint64(b[8:])|le.Uint64(b[16:])|le.Uint64(b[24:])|
 		le.Uint64(b[32:])|le.Uint64(b[40:])|le.Uint64(b[48:])|le.Uint64(b[56:]))&notASCII == 0
@@ -111,38 +111,40 @@ func isASCII(b *[utf8Block]byte) bool {
 
 // skipASCII returns p without the words of ASCII it begins with.
 func skipASCII(p []byte) []byte {
-	whole := p
-	for len(p) >= utf8Block && isASCII((*[utf8Block]byte)(p)) {
-		p = p[utf8Block:]
+	all := p
+	for len(p) >= blockSize && isASCII((*[blockSize]byte)(p)) {
+		p = p[blockSize:]
 	}
 	for len(p) >= 8 && binary.LittleEndian.Uint64(p)&notASCII == 0 {
 		p = p[8:]
 	}
 	// The last word may overlap the one before it.
-	if len(p) < 8 && len(whole) >= 8 && binary.LittleEndian.Uint64(whole[len(whole)-8:])&notASCII == 0 {
+	if len(p) < 8 && len(all) >= 8 && binary.LittleEndian.Uint64(all[len(all)-8:])&notASCII == 0 {
 		return nil
 	}
 	return p
 }
 
-// validBlocks is utf8.Valid, faster on all but short text.  The eight words of a block are
-// transposed so that bit 8i+j of word bk is bit k of byte 8j+i.  Then one logical operation asks a
-// question of all 64 bytes, and what a sequence asks of its later bytes moves on by toNextByte.
+// validBlocks is utf8.Valid, faster on all but short text. The eight words of a block are
+// transposed so that bit 8i+j of word bk is bit k of byte 8j+i. Then one logical operation tests
+// all 64 bytes, and what a byte requires of the bytes after it is moved there by toNextByte.
 func validBlocks(p []byte) bool {
 	const m4, m2, m1 = 0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555
-	var owed1, owed2, owed3, floor, ceiling uint64 // what the block before asks of this one's first byte
-	var last [utf8Block]byte
+	// What the block before requires of this one's first byte. need1: it is a continuation byte;
+	// need2: and one more follows; need3: and two more. floor, ceiling: see low and high.
+	var need1, need2, need3, floor, ceiling uint64
+	var last [blockSize]byte
 	le := binary.LittleEndian
 	for len(p) > 0 {
-		b := &last // NUL is ASCII: the padding is harmless, and shows a cut sequence
-		if len(p) >= utf8Block {
-			b = (*[utf8Block]byte)(p)
-			p = p[utf8Block:]
-			if owed1 == 0 && isASCII(b) {
+		b := &last // padded with NUL, which is valid text but no continuation of a cut sequence
+		if len(p) >= blockSize {
+			b = (*[blockSize]byte)(p)
+			p = p[blockSize:]
+			if need1 == 0 && isASCII(b) {
 				continue
 			}
 		} else {
-			if owed1 == 0 {
+			if need1 == 0 {
 				if p = skipASCII(p); len(p) < shortText {
 					return utf8.Valid(p)
 				}
@@ -165,12 +167,12 @@ func validBlocks(p []byte) bool {
 		lead2 := b7 & b6                                   // leads of two bytes or more,
 		lead3 := lead2 & b5                                // of three or more,
 		lead4 := lead3 & b4                                // of four
-		some := b3 | b2 | b1                               // E0, F0 and C0, C1 have none of these bits
+		some := b3 | b2 | b1                               // zero in E0, F0, C0 and C1
 		bad := lead2&^(b5|b4|some) | lead4&(b3|b2&(b1|b0)) // C0, C1, F5 to FF
 
-		after4 := toNextByte(lead4, owed3)              // second bytes of four
-		after3 := toNextByte(lead3|after4, owed2)       // of three, third of four
-		bad |= toNextByte(lead2|after3, owed1) ^ b7&^b6 // those owed are those there
+		after4 := toNextByte(lead4, need3)              // second bytes of four
+		after3 := toNextByte(lead3|after4, need2)       // of three, third of four
+		bad |= toNextByte(lead2|after3, need1) ^ b7&^b6 // required but absent, or the reverse
 
 		// After E0 and F0 (low) the second byte's upper bits must be set, or the form is overlong;
 		// after ED and F4 (high) they must not, or it is a surrogate or above U+10FFFF.
@@ -181,13 +183,14 @@ func validBlocks(p []byte) bool {
 		if bad != 0 {
 			return false
 		}
-		owed1, owed2, owed3 = (lead2|after3)>>63, (lead3|after4)>>63, lead4>>63
+		need1, need2, need3 = (lead2|after3)>>63, (lead3|after4)>>63, lead4>>63
 		floor, ceiling = low>>63, high>>63
 	}
-	return owed1 == 0
+	return need1 == 0
 }
 
-// exchangeBits swaps the bits of a under m<<n with the bits of b under m: one step of a transposition.
+// exchangeBits swaps the bits of a under m<<n with the bits of b under m, one step of a
+// transposition.
 func exchangeBits(a, b uint64, n uint, m uint64) (uint64, uint64) {
 	t := (a>>n ^ b) & m
 	return a ^ t<<n, b ^ t

@@ -1,4 +1,4 @@
-package websocket
+package mask
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// checkMask compares mask with its definition, copying and in place, and looks at the bytes around.
-func checkMask(t *testing.T, payload []byte, key [4]byte, pos, offset int) {
+// checkXOR compares XOR with its definition, copying and in place, and checks the bytes around.
+func checkXOR(t *testing.T, payload []byte, key [4]byte, pos, offset int) {
 	t.Helper()
 	const guard = 0xA5
 	framed := func(p []byte) []byte {
@@ -26,21 +26,21 @@ func checkMask(t *testing.T, payload []byte, key [4]byte, pos, offset int) {
 
 	src, dst := framed(payload), framed(nil)
 	dst = append(dst, bytes.Repeat([]byte{guard}, len(payload))...)
-	mask(dst[offset:end], src[offset:end], keyOf(key).after(pos))
+	XOR(dst[offset:end], src[offset:end], keyOf(key).After(pos))
 	if !bytes.Equal(src, framed(payload)) {
 		t.Fatalf("length %d, pos %d, offset %d: source changed", len(payload), pos, offset)
 	}
 	if !bytes.Equal(dst, framed(want)) {
 		t.Fatalf("length %d, pos %d, offset %d: wrong copy", len(payload), pos, offset)
 	}
-	mask(src[offset:end], src[offset:end], keyOf(key).after(pos))
+	XOR(src[offset:end], src[offset:end], keyOf(key).After(pos))
 	if !bytes.Equal(src, framed(want)) {
 		t.Fatalf("length %d, pos %d, offset %d: wrong in place", len(payload), pos, offset)
 	}
 }
 
 // keyOf returns the masking key of four octets as they are sent.
-func keyOf(octets [4]byte) maskingKey { return maskingKey(binary.LittleEndian.Uint32(octets[:])) }
+func keyOf(octets [4]byte) Key { return Key(binary.LittleEndian.Uint32(octets[:])) }
 
 func randomPayload(n int) []byte {
 	p := make([]byte, n)
@@ -50,12 +50,12 @@ func randomPayload(n int) []byte {
 	return p
 }
 
-func TestMaskDefinition(t *testing.T) {
+func TestXORDefinition(t *testing.T) {
 	var lengths []int
 	for n := range 301 {
 		lengths = append(lengths, n)
 	}
-	for _, n := range []int{1024, longMask, longMask + 1024, 4 * longMask} {
+	for _, n := range []int{1024, longPayload, longPayload + 1024, 4 * longPayload} {
 		for d := -9; d <= 9; d++ {
 			lengths = append(lengths, n+d)
 		}
@@ -65,32 +65,32 @@ func TestMaskDefinition(t *testing.T) {
 		payload := randomPayload(n)
 		for pos := range 4 {
 			for offset := range 9 {
-				checkMask(t, payload, key, pos, offset)
+				checkXOR(t, payload, key, pos, offset)
 			}
 		}
 	}
 }
 
 // The example of RFC 6455 §5.7: a masked text frame that holds "Hello".
-func TestMaskRFCExample(t *testing.T) {
+func TestXORRFCExample(t *testing.T) {
 	p := []byte("Hello")
-	mask(p, p, keyOf([4]byte{0x37, 0xFA, 0x21, 0x3D}))
+	XOR(p, p, keyOf([4]byte{0x37, 0xFA, 0x21, 0x3D}))
 	if want := []byte{0x7F, 0x9F, 0x4D, 0x51, 0x58}; !bytes.Equal(p, want) {
 		t.Errorf("masked %x, want %x", p, want)
 	}
 }
 
 // A payload masked in pieces is the payload masked at once.
-func TestMaskPieces(t *testing.T) {
+func TestXORPieces(t *testing.T) {
 	key := [4]byte{1, 2, 3, 4}
-	payload := randomPayload(3 * longMask)
+	payload := randomPayload(3 * longPayload)
 	want := make([]byte, len(payload))
-	mask(want, payload, keyOf(key))
+	XOR(want, payload, keyOf(key))
 	for range 200 {
 		got := bytes.Clone(payload)
 		for pos := 0; pos < len(got); {
 			n := min(1+rand.IntN(1<<rand.IntN(14)), len(got)-pos)
-			mask(got[pos:pos+n], got[pos:pos+n], keyOf(key).after(pos))
+			XOR(got[pos:pos+n], got[pos:pos+n], keyOf(key).After(pos))
 			pos += n
 		}
 		if !bytes.Equal(got, want) {
@@ -99,41 +99,41 @@ func TestMaskPieces(t *testing.T) {
 	}
 }
 
-func TestMaskAllocatesNothing(t *testing.T) {
-	p := make([]byte, 2*longMask)
+func TestXORAllocatesNothing(t *testing.T) {
+	p := make([]byte, 2*longPayload)
 	for _, n := range []int{5, 500, len(p)} {
-		if a := testing.AllocsPerRun(100, func() { mask(p[:n], p[:n], 0x04030201) }); a != 0 {
+		if a := testing.AllocsPerRun(100, func() { XOR(p[:n], p[:n], 0x04030201) }); a != 0 {
 			t.Errorf("%d bytes: %v allocations", n, a)
 		}
 	}
 }
 
-func FuzzMask(f *testing.F) {
+func FuzzXOR(f *testing.F) {
 	f.Add([]byte("Hello"), uint32(0x3D21FA37), byte(0), byte(0))
 	f.Add(randomPayload(100), uint32(1), byte(3), byte(1))
-	f.Add(randomPayload(longMask+5), uint32(1<<31), byte(2), byte(7))
+	f.Add(randomPayload(longPayload+5), uint32(1<<31), byte(2), byte(7))
 	f.Fuzz(func(t *testing.T, payload []byte, k uint32, pos, offset byte) {
 		var key [4]byte
 		binary.LittleEndian.PutUint32(key[:], k)
-		checkMask(t, payload, key, int(pos), int(offset%16))
+		checkXOR(t, payload, key, int(pos), int(offset%16))
 	})
 }
 
-// RFC 6455 §5.3, §10.3: keys are fresh and unpredictable.  A batch handed to two goroutines, or used
+// RFC 6455 §5.3, §10.3: keys are new and unpredictable. A batch handed to two goroutines, or used
 // twice, gives many equal keys; chance gives about five among 200,000.
-func TestMaskKeysAreFresh(t *testing.T) {
+func TestNewKeyIsRandom(t *testing.T) {
 	const goroutines, each = 8, 25_000
-	keys := make([][]maskingKey, goroutines)
+	keys := make([][]Key, goroutines)
 	var wg sync.WaitGroup
 	for g := range keys {
 		wg.Go(func() {
 			for range each {
-				keys[g] = append(keys[g], newMaskKey())
+				keys[g] = append(keys[g], NewKey())
 			}
 		})
 	}
 	wg.Wait()
-	seen := make(map[maskingKey]bool, goroutines*each)
+	seen := make(map[Key]bool, goroutines*each)
 	var equal, zero int
 	var ones [32]int
 	for _, some := range keys {
@@ -160,24 +160,24 @@ func TestMaskKeysAreFresh(t *testing.T) {
 	}
 }
 
-func TestMaskKeySpentBytesAreZero(t *testing.T) {
+func TestNewKeyErasesUsedBytes(t *testing.T) {
 	for range 300 {
-		newMaskKey()
+		NewKey()
 		b := keyBatches.Get().(*keyBatch)
 		if !bytes.Equal(b.random[:b.used], make([]byte, b.used)) {
-			t.Fatal("a spent key is still in memory")
+			t.Fatal("a key that was handed out is still in memory")
 		}
 		keyBatches.Put(b)
 	}
 }
 
-func TestMaskKeyAllocatesNothing(t *testing.T) {
-	if a := testing.AllocsPerRun(1000, func() { newMaskKey() }); a != 0 {
+func TestNewKeyAllocatesNothing(t *testing.T) {
+	if a := testing.AllocsPerRun(1000, func() { NewKey() }); a != 0 {
 		t.Errorf("%v allocations per key", a)
 	}
 }
 
-func BenchmarkMask(b *testing.B) {
+func BenchmarkXOR(b *testing.B) {
 	key := [4]byte{1, 2, 3, 4}
 	for _, n := range []int{5, 16, 64, 125, 512, 1024, 4095, 4096, 16384, 65536} {
 		p, q := make([]byte, n), make([]byte, n)
@@ -185,9 +185,9 @@ func BenchmarkMask(b *testing.B) {
 			name string
 			f    func()
 		}{
-			{"place", func() { mask(p, p, keyOf(key).after(1)) }},
-			{"copy", func() { mask(q, p, keyOf(key).after(1)) }},
-			{"words", func() { maskByWords(p, key, 1) }},
+			{"place", func() { XOR(p, p, keyOf(key).After(1)) }},
+			{"copy", func() { XOR(q, p, keyOf(key).After(1)) }},
+			{"words", func() { xorByWords(p, key, 1) }},
 		} {
 			b.Run(fmt.Sprintf("%d/%s", n, how.name), func(b *testing.B) {
 				b.SetBytes(int64(n))
@@ -199,8 +199,8 @@ func BenchmarkMask(b *testing.B) {
 	}
 }
 
-// maskByWords is the usual loop, for comparison: a word at a time, the rest by bytes.
-func maskByWords(p []byte, key [4]byte, pos int) {
+// xorByWords is the usual loop, for comparison: a word at a time, the rest by bytes.
+func xorByWords(p []byte, key [4]byte, pos int) {
 	var k [8]byte
 	for i := range k {
 		k[i] = key[(pos+i)&3]
@@ -215,11 +215,11 @@ func maskByWords(p []byte, key [4]byte, pos int) {
 	}
 }
 
-func BenchmarkMaskKey(b *testing.B) {
+func BenchmarkNewKey(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			newMaskKey()
+			NewKey()
 		}
 	})
 }

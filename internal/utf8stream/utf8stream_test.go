@@ -1,4 +1,4 @@
-package websocket
+package utf8stream
 
 import (
 	"fmt"
@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// A row is judged alone, cut in two and three anywhere, and behind and before other text.
+// Each row is validated alone, cut in two and three anywhere, and behind and before other text.
 // bad is the index of the first byte that cannot be right, -1 if there is none.
-var utf8Rows = []struct {
+var rows = []struct {
 	name, text string
 	bad        int
 	cut        bool
@@ -81,15 +81,15 @@ var utf8Rows = []struct {
 
 // Unicode table 3-7, and RFC 6455 §8.1: the text fails at the first byte that cannot be right.
 func TestValidatorTable(t *testing.T) {
-	for _, row := range utf8Rows {
+	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			if valid := row.bad < 0 && !row.cut; utf8.ValidString(row.text) != valid {
 				t.Fatal("the row is wrong: utf8.Valid says otherwise")
 			}
-			var v validator
+			var v Validator
 			bad := -1
 			for i := range len(row.text) {
-				if !v.write([]byte{row.text[i]}) {
+				if !v.Write([]byte{row.text[i]}) {
 					bad = i
 					break
 				}
@@ -97,11 +97,13 @@ func TestValidatorTable(t *testing.T) {
 			if bad != row.bad {
 				t.Errorf("byte by byte: first bad byte at %d, want %d", bad, row.bad)
 			}
-			if bad < 0 && v.complete() == row.cut {
-				t.Errorf("complete() = %v, want %v", v.complete(), !row.cut)
+			if bad < 0 && v.Complete() == row.cut {
+				t.Errorf("Complete() = %v, want %v", v.Complete(), !row.cut)
 			}
-			for _, before := range []string{"", "é", "日本語", strings.Repeat("x", 61), strings.Repeat("😀", 16)} {
-				for _, after := range []string{"", strings.Repeat("y", 70), strings.Repeat("語", 30)} {
+			befores := []string{"", "é", "日本語", strings.Repeat("x", 61), strings.Repeat("😀", 16)}
+			afters := []string{"", strings.Repeat("y", 70), strings.Repeat("語", 30)}
+			for _, before := range befores {
+				for _, after := range afters {
 					if row.cut && after != "" {
 						continue
 					}
@@ -126,19 +128,19 @@ func checkCuts(t *testing.T, text string) {
 // checkChunks compares every write with what may begin a valid text.
 func checkChunks(t *testing.T, chunks ...string) {
 	t.Helper()
-	var v validator
+	var v Validator
 	var sofar string
 	for _, c := range chunks {
 		sofar += c
-		ok := v.write([]byte(c))
+		ok := v.Write([]byte(c))
 		if want := mayBegin(sofar); ok != want {
-			t.Fatalf("%q: write = %v, want %v", chunks, ok, want)
+			t.Fatalf("%q: Write = %v, want %v", chunks, ok, want)
 		}
 		if !ok {
 			return
 		}
-		if v.complete() != utf8.ValidString(sofar) {
-			t.Fatalf("%q after %q: complete() = %v", chunks, sofar, v.complete())
+		if v.Complete() != utf8.ValidString(sofar) {
+			t.Fatalf("%q after %q: Complete() = %v", chunks, sofar, v.Complete())
 		}
 	}
 }
@@ -160,21 +162,21 @@ func TestValidatorEveryTriple(t *testing.T) {
 	var p [3]byte
 	for n := 0x800000; n <= 0xFFFFFF; n++ {
 		p[0], p[1], p[2] = byte(n>>16), byte(n>>8), byte(n)
-		var v validator
-		ok := v.step(p[0]) && v.step(p[1]) && v.step(p[2]) && v.complete()
+		var v Validator
+		ok := v.step(p[0]) && v.step(p[1]) && v.step(p[2]) && v.Complete()
 		if ok != utf8.Valid(p[:]) {
 			t.Fatalf("% x: %v", p, ok)
 		}
 	}
 }
 
-// textAround returns text of 64+40 bytes with a hole of size bytes at offset: two blocks, one of them
-// padded.  The text is of characters of len(char) bytes, with ASCII where they do not fit.
+// textAround returns text of 64+40 bytes with a hole of size bytes at offset: two blocks, one of
+// them padded. The text is of characters of len(char) bytes, with ASCII where they do not fit.
 func textAround(char string, offset, size int) []byte {
 	fill := func(n int) string {
 		return strings.Repeat(char, n/len(char)) + strings.Repeat(".", n%len(char))
 	}
-	return []byte(fill(offset) + strings.Repeat("\x00", size) + fill(utf8Block+40-offset-size))
+	return []byte(fill(offset) + strings.Repeat("\x00", size) + fill(blockSize+40-offset-size))
 }
 
 func checkBlocks(t *testing.T, p []byte) {
@@ -183,10 +185,10 @@ func checkBlocks(t *testing.T, p []byte) {
 	}
 }
 
-// Every two bytes that do not begin with ASCII, at every place of a block and across its end.  The
+// Every two bytes that do not begin with ASCII, at every place of a block and across its end. The
 // characters around are whole, so the text is valid if the two bytes are.
 func TestValidBlocksEveryPair(t *testing.T) {
-	for offset := range utf8Block + 2 {
+	for offset := range blockSize + 2 {
 		p := textAround([]string{".", "日", "é", "😀"}[offset/4%4], offset, 2)
 		hole := p[offset : offset+2]
 		for first := 0x80; first <= 0xFF; first++ {
@@ -204,9 +206,9 @@ func TestValidBlocksEveryPair(t *testing.T) {
 // Every lead with every second byte, then bytes of every kind, at places that take turns.
 func TestValidBlocksLongSequences(t *testing.T) {
 	chars := [...]string{".", "é", "日", "😀", "."}
-	var texts [len(chars) * (utf8Block + 2)][]byte
+	var texts [len(chars) * (blockSize + 2)][]byte
 	for i := range texts {
-		texts[i] = textAround(chars[i%len(chars)], i%(utf8Block+2), 4)
+		texts[i] = textAround(chars[i%len(chars)], i%(blockSize+2), 4)
 	}
 	turn := 0
 	for n := 0xC000; n <= 0xFFFF; n++ {
@@ -214,22 +216,22 @@ func TestValidBlocksLongSequences(t *testing.T) {
 			for _, fourth := range []byte{'.', 0x80, 0xBF, 0xC2} {
 				i := turn % len(texts)
 				turn += 7
-				hole := texts[i][i%(utf8Block+2):][:4]
+				hole := texts[i][i%(blockSize+2):][:4]
 				copy(hole, []byte{byte(n >> 8), byte(n), third, fourth})
 				if got, want := validBlocks(texts[i]), utf8.Valid(hole); got != want {
-					t.Fatalf("% x at %d: %v, want %v", hole, i%(utf8Block+2), got, want)
+					t.Fatalf("% x at %d: %v, want %v", hole, i%(blockSize+2), got, want)
 				}
 			}
 		}
 	}
 }
 
-// A sequence cut by the end of a block: what it is owed must come first in the next, if there is one.
+// A sequence cut by the end of a block: what it lacks must come first in the next, if there is one.
 func TestValidBlocksCutByBlock(t *testing.T) {
 	for _, char := range []string{"é", "日", "😀"} {
 		for n := 1; n < len(char); n++ {
-			first, rest := strings.Repeat(".", utf8Block-n)+char[:n], char[n:]
-			for _, dots := range []int{0, 1, 7, 8, 39, 40, utf8Block, 2 * utf8Block} {
+			first, rest := strings.Repeat(".", blockSize-n)+char[:n], char[n:]
+			for _, dots := range []int{0, 1, 7, 8, 39, 40, blockSize, 2 * blockSize} {
 				more := strings.Repeat(".", dots)
 				checkBlocks(t, []byte(first+more))
 				checkBlocks(t, []byte(first+more+rest))
@@ -249,8 +251,8 @@ func TestValidatorEveryRune(t *testing.T) {
 			all = utf8.AppendRune(all, r)
 		}
 	}
-	var v validator
-	if !v.write(all) || !v.complete() {
+	var v Validator
+	if !v.Write(all) || !v.Complete() {
 		t.Fatal("valid text refused")
 	}
 	for range 20_000 {
@@ -290,20 +292,20 @@ func randomChunks(s string, seed uint64) (chunks []string) {
 }
 
 func TestValidatorIsSmall(t *testing.T) {
-	if n := reflect.TypeFor[validator]().Size(); n > 8 {
+	if n := reflect.TypeFor[Validator]().Size(); n > 8 {
 		t.Errorf("%d bytes in every connection, want at most 8", n)
 	}
 	p := sampleText("日本語", 1000)
 	if a := testing.AllocsPerRun(100, func() {
-		var v validator
-		v.write(p)
+		var v Validator
+		v.Write(p)
 	}); a != 0 {
 		t.Errorf("%v allocations", a)
 	}
 }
 
 func FuzzValidator(f *testing.F) {
-	for i, row := range utf8Rows {
+	for i, row := range rows {
 		f.Add([]byte(row.text), uint64(i))
 		f.Add([]byte(strings.Repeat("é", 31)+row.text+strings.Repeat("語", 20)), uint64(i))
 	}
@@ -337,11 +339,11 @@ func BenchmarkValidator(b *testing.B) {
 	for _, s := range sampleTexts {
 		for _, n := range []int{16, 64, 4096, 65536} {
 			p := sampleText(s.text, n)
-			b.Run(fmt.Sprintf("%s-%d/validator", s.name, n), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s-%d/Validator", s.name, n), func(b *testing.B) {
 				b.SetBytes(int64(n))
 				for b.Loop() {
-					var v validator
-					if !v.write(p) || !v.complete() {
+					var v Validator
+					if !v.Write(p) || !v.Complete() {
 						b.Fatal("valid text refused")
 					}
 				}

@@ -1,7 +1,6 @@
-package websocket
-
-// Masking (RFC 6455 §5.3): the XOR, which is the same both ways, and the keys a client masks with.
-// The short path keeps a small stack frame, for it runs on goroutines that are idle most of the time.
+// Package mask masks the payload of WebSocket frames (RFC 6455 §5.3): the XOR, which masks and
+// unmasks alike, and the keys that a client masks with.
+package mask
 
 import (
 	"crypto/rand"
@@ -11,20 +10,23 @@ import (
 	"sync"
 )
 
-// longMask is the number of bytes from which setting up maskLong pays.
-const longMask = 4096
+// A Key holds the four octets of a masking key, the first of them in the lowest bits.
+type Key uint32
 
-// A maskingKey is the four octets of a masking key, the first in the lowest bits.
-type maskingKey uint32
-
-// after returns the key for the payload behind its first n bytes.
-func (k maskingKey) after(n int) maskingKey {
-	return maskingKey(bits.RotateLeft32(uint32(k), -8*(n&3)))
+// After returns the key for what follows the first n bytes of a payload masked with k.
+func (k Key) After(n int) Key {
+	return Key(bits.RotateLeft32(uint32(k), -8*(n&3)))
 }
 
-// mask XORs src with the masking key into dst (RFC 6455 §5.3).  dst and src have the same length
-// and are the same slice or do not overlap.
-func mask(dst, src []byte, key maskingKey) {
+// longPayload is the number of bytes from which setting up xorLong pays.
+const longPayload = 4096
+
+// XOR sets dst to src masked with key. dst must be at least as long as src, and either begin where
+// src does or not overlap it.
+//
+// Its stack frame is small, because it runs on goroutines that are idle most of the time and whose
+// stacks should not grow.
+func XOR(dst, src []byte, key Key) {
 	le := binary.LittleEndian
 	word := uint64(key)<<32 | uint64(key)
 	dst = dst[:len(src)]
@@ -35,11 +37,11 @@ func mask(dst, src []byte, key maskingKey) {
 		}
 		return
 	}
-	if len(src) >= longMask {
-		maskLong(dst, src, word)
+	if len(src) >= longPayload {
+		xorLong(dst, src, word)
 		return
 	}
-	// The last word may overlap the one before it, so it is taken before that one is masked in place.
+	// The last word may overlap the one before it, so it is read before that is masked in place.
 	end := dst[len(dst)-8:]
 	last := le.Uint64(src[len(src)-8:]) ^ bits.RotateLeft64(word, -8*(len(src)&3))
 	for len(src) >= 64 && len(dst) >= 64 {
@@ -61,11 +63,11 @@ func mask(dst, src []byte, key maskingKey) {
 	le.PutUint64(end, last)
 }
 
-// maskLong is mask for many bytes: XORBytes uses the widest registers there are.  It is not
-// inlined, to keep the pattern out of mask's stack frame.
+// xorLong is XOR for long payloads: subtle.XORBytes uses the widest registers there are. It is not
+// inlined, to keep the pattern out of XOR's stack frame.
 //
 //go:noinline
-func maskLong(dst, src []byte, word uint64) {
+func xorLong(dst, src []byte, word uint64) {
 	var pattern [1024]byte
 	binary.LittleEndian.PutUint64(pattern[:], word)
 	for n := 8; n < len(pattern); n *= 2 {
@@ -77,8 +79,8 @@ func maskLong(dst, src []byte, word uint64) {
 	}
 }
 
-// keyBatch holds random bytes; those before used are spent and zero.  A batch belongs to one
-// goroutine at a time, so no two draw the same bytes.
+// A keyBatch holds random bytes, of which the first used have been handed out and are zero. A batch
+// belongs to one goroutine at a time, so no two goroutines get the same bytes.
 type keyBatch struct {
 	random [512]byte
 	used   int
@@ -86,8 +88,9 @@ type keyBatch struct {
 
 var keyBatches = sync.Pool{New: func() any { return &keyBatch{used: len(keyBatch{}.random)} }}
 
-// newMaskKey returns a fresh unpredictable key (RFC 6455 §5.3, §10.3).  Any goroutine may call it.
-func newMaskKey() maskingKey {
+// NewKey returns a new unpredictable key. It may be called from any goroutine.
+func NewKey() Key {
+	// RFC 6455 §5.3 and §10.3: a key is chosen from strong entropy for every frame.
 	b := keyBatches.Get().(*keyBatch)
 	if b.used == len(b.random) {
 		rand.Read(b.random[:]) // never fails: it ends the program instead
@@ -98,5 +101,5 @@ func newMaskKey() maskingKey {
 	binary.LittleEndian.PutUint32(next, 0)
 	b.used += 4
 	keyBatches.Put(b)
-	return maskingKey(key)
+	return Key(key)
 }
