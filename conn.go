@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tautws/websocket/internal/deflate"
 	"github.com/tautws/websocket/internal/mask"
 	"github.com/tautws/websocket/internal/utf8stream"
 )
@@ -62,16 +63,16 @@ type Conn struct {
 	text       utf8stream.Validator // of a text message so far
 	empties    int16                // empty fragments in a row
 	tiny       [maxHeaderSize]byte
-	remaining  uint64         // payload bytes of the frame still to come
-	received   int64          // payload bytes of the message, as received
-	delivered  int64          // payload bytes of the message, inflated
-	reader     *messageReader // the current one
-	inflater   *inflater      // nil: permessage-deflate not negotiated
-	readErr    error          // first permanent error
+	remaining  uint64          // payload bytes of the frame still to come
+	received   int64           // payload bytes of the message, as received
+	delivered  int64           // payload bytes of the message, inflated
+	reader     *messageReader  // the current one
+	inflater   *deflate.Reader // nil: permessage-deflate not negotiated
+	readErr    error           // first permanent error
 	rbound     bound
 
 	// Guarded by msg.
-	deflater *deflater // nil: permessage-deflate not negotiated
+	deflater *deflate.Writer // nil: permessage-deflate not negotiated
 
 	// Guarded by wire.
 	pending  *buffer // nil while no frame is held
@@ -151,8 +152,8 @@ func (c *Conn) initCompression(cfg connConfig) {
 	}
 	level := firstLevel(cfg.compression.Level, bits, !fresh)
 	c.level.Store(int32(level))
-	c.deflater = newDeflater(bits, !fresh, level)
-	c.inflater = newInflater(!peerFresh)
+	c.deflater = deflate.NewWriter(bits, !fresh, level)
+	c.inflater = deflate.NewReader(!peerFresh)
 }
 
 // bufferSize returns the size in bytes that a configured one means.

@@ -99,7 +99,7 @@ func (c *Conn) beginFrame(h header, n int) error {
 		c.received, c.delivered, c.empties = 0, 0, 0
 		c.text = utf8stream.Validator{}
 		if c.compressed = h.first&rsv1Bit != 0; c.compressed {
-			c.inflater.begin((*payloadReader)(c))
+			c.inflater.Begin((*payloadReader)(c))
 		}
 	}
 	// RFC 6455 §10.4: refused at the header, before a byte of it is stored.

@@ -150,7 +150,7 @@ func (c *Conn) inflate(p []byte) (int, error) {
 func (c *Conn) endInflate() {
 	if c.compressed {
 		c.compressed = false
-		c.inflater.end()
+		c.inflater.End()
 	}
 }
 

@@ -1,6 +1,10 @@
 package websocket
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/tautws/websocket/internal/deflate"
+)
 
 // A PreparedMessage is a message made ready to be sent to many connections:
 // framed once, and compressed once per set of compression parameters. It may
@@ -48,7 +52,7 @@ func (m *PreparedMessage) deflate(key deflateKey) preparedDeflate {
 	defer m.mu.Unlock()
 	d, ok := m.deflated[key]
 	if !ok {
-		p := newDeflater(key.bits, false, key.level).compress(nil, m.data)
+		p := deflate.NewWriter(key.bits, false, key.level).AppendMessage(nil, m.data)
 		if len(p) < len(m.data) {
 			d.frame, d.payload = serverFrame(finBit|rsv1Bit|byte(m.messageType), p)
 		}
@@ -72,10 +76,10 @@ func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
 	}
 	first, payload, frame := finBit|byte(pm.messageType), pm.data, pm.frame
 	if c.compresses(len(pm.data)) {
-		d := pm.deflate(deflateKey{c.deflater.bits, int(c.level.Load())})
+		d := pm.deflate(deflateKey{c.deflater.WindowBits(), int(c.level.Load())})
 		if d.payload != nil {
 			first, payload, frame = first|rsv1Bit, d.payload, d.frame
-			c.deflater.forget() // the peer's window moves on without it
+			c.deflater.Reset() // the peer's window moves on without it
 		}
 	}
 	var err error

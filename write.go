@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/tautws/websocket/internal/deflate"
 )
 
 // The writing methods for whole messages; writer.go has those for streams. A
@@ -135,19 +137,19 @@ func (c *Conn) compresses(n int) bool {
 // a compressed message in several. If compression does not make it smaller it
 // goes out plain, which RFC 7692 §6.1 leaves to the sender.
 func (c *Conn) writeDeflated(ctx context.Context, opcode byte, data []byte) error {
-	c.deflater.setLevel(int(c.level.Load()))
+	c.deflater.SetLevel(int(c.level.Load()))
 	b := getBuffer(len(data))
-	p := c.deflater.compress(b.b[:0], data)
+	p := c.deflater.AppendMessage(b.b[:0], data)
 	first := opcode | finBit | rsv1Bit
 	if len(p) >= len(data) {
-		c.deflater.forget() // the peer does not get to see what it knows
+		c.deflater.Reset() // the peer does not get to see what it knows
 		first, p = opcode|finBit, data
 	} else {
 		b.b = p
 	}
 	err := c.writeFrame(ctx, first, p)
 	if err != nil {
-		c.deflater.forget()
+		c.deflater.Reset()
 	}
 	b.free()
 	return err
@@ -161,7 +163,7 @@ func (c *Conn) EnableWriteCompression(enable bool) { c.plain.Store(!enable) }
 // that follow. It has no effect unless permessage-deflate was negotiated. Any
 // other level is an error and changes nothing.
 func (c *Conn) SetCompressionLevel(level int) error {
-	if !validLevel(level) {
+	if !deflate.ValidLevel(level) {
 		return errors.New("websocket: invalid compression level")
 	}
 	c.level.Store(int32(level))

@@ -173,8 +173,8 @@ func (w *messageWriter) overflow(p []byte) error {
 		}
 		w.begun = true
 		if c.compresses(1 << 30) { // it is long enough, however long it gets
-			c.deflater.setLevel(int(c.level.Load()))
-			c.deflater.begin()
+			c.deflater.SetLevel(int(c.level.Load()))
+			c.deflater.Begin()
 			w.first |= rsv1Bit
 			w.out = getBuffer(int(c.writeSize))
 		}
@@ -182,7 +182,7 @@ func (w *messageWriter) overflow(p []byte) error {
 	if w.out == nil {
 		return w.emit(0, p)
 	}
-	w.deflated(c.deflater.write(w.out.b[:w.nout], p))
+	w.deflated(c.deflater.Append(w.out.b[:w.nout], p))
 	if w.nout < int(c.writeSize) {
 		return nil
 	}
@@ -217,8 +217,8 @@ func (w *messageWriter) Close() error {
 	case !w.begun:
 		err = w.c.writeMessage(w.ctx, int(w.first), p)
 	case w.out != nil:
-		w.deflated(w.c.deflater.write(w.out.b[:w.nout], p))
-		w.deflated(w.c.deflater.finish(w.out.b[:w.nout]))
+		w.deflated(w.c.deflater.Append(w.out.b[:w.nout], p))
+		w.deflated(w.c.deflater.Finish(w.out.b[:w.nout]))
 		if err = w.emit(finBit, w.out.b[:w.nout]); err == nil {
 			w.out.free()
 			w.out = nil // the deflater goes on from here
@@ -237,7 +237,7 @@ func (w *messageWriter) end(err error) error {
 	w.err = err
 	c := w.c
 	if w.out != nil {
-		c.deflater.forget()
+		c.deflater.Reset()
 		w.out.free()
 		w.out = nil
 	}

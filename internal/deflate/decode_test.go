@@ -1,14 +1,17 @@
-package websocket
+package deflate
 
-// A second, independent reader of RFC 1951, slow and strict: the judge of what the deflater writes and of what the
-// inflater accepts. It shares no code with either, nor with compress/flate.
+// A second, independent decoder of RFC 1951, slow and strict, with which the tests compare what a
+// Writer writes and what a Reader accepts. It shares no code with either, nor with compress/flate.
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
-type checkError string
+type decodeError string
 
-// A checker decodes one message. Output goes behind the history in out.
-type checker struct {
+// A decoder decodes one message. Output goes behind the history in out.
+type decoder struct {
 	in     []byte
 	pos    int // in bits
 	out    []byte
@@ -17,19 +20,24 @@ type checker struct {
 	final  int // blocks with BFINAL set
 }
 
-var errCheckLimit = errors.New("output limit")
+var errDecodeLimit = errors.New("output limit")
 
-// checkInflate decodes a whole message (RFC 7692 §7.2.2) and returns its text and how many final blocks it has. It
-// refuses distances above 2^windowBits and any that reach before the history.
-func checkInflate(message, history []byte, windowBits, limit int) (text []byte, final int, err error) {
-	c := &checker{in: message, out: append([]byte(nil), history...), window: 1 << windowBits, limit: len(history) + limit}
+// decode decodes a whole message (RFC 7692 §7.2.2) and returns its text and how many final blocks it
+// has. It refuses distances above 2^windowBits and any that reach before the history.
+func decode(message, history []byte, windowBits, limit int) (text []byte, final int, err error) {
+	c := &decoder{
+		in:     message,
+		out:    append([]byte(nil), history...),
+		window: 1 << windowBits,
+		limit:  len(history) + limit,
+	}
 	defer func() {
 		switch e := recover().(type) {
 		case nil:
-		case checkError:
+		case decodeError:
 			err = errors.New(string(e))
 		case error:
-			if e != errCheckLimit {
+			if e != errDecodeLimit {
 				panic(e)
 			}
 			err = e
@@ -50,7 +58,7 @@ func checkInflate(message, history []byte, windowBits, limit int) (text []byte, 
 }
 
 // block decodes one block and reports whether it was final.
-func (c *checker) block() bool {
+func (c *decoder) block() bool {
 	final := c.bits(1) == 1
 	switch c.bits(2) {
 	case 0:
@@ -65,12 +73,11 @@ func (c *checker) block() bool {
 				lit[i] = 7
 			}
 		}
-		c.symbols(newCheckCode(lit[:]), newCheckCode([]int{5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5,
-			5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5}))
+		c.symbols(newHuffmanCode(lit[:]), newHuffmanCode(slices.Repeat([]int{5}, 32)))
 	case 2:
 		c.symbols(c.codes())
 	default:
-		panic(checkError("block type 3"))
+		panic(decodeError("block type 3"))
 	}
 	if final {
 		c.final++
@@ -79,11 +86,11 @@ func (c *checker) block() bool {
 	return final
 }
 
-func (c *checker) bits(n int) int {
+func (c *decoder) bits(n int) int {
 	v := 0
 	for i := range n {
 		if c.pos >= len(c.in)*8 {
-			panic(checkError("cut short"))
+			panic(decodeError("cut short"))
 		}
 		v |= int(c.in[c.pos/8]>>(c.pos%8)&1) << i
 		c.pos++
@@ -91,36 +98,36 @@ func (c *checker) bits(n int) int {
 	return v
 }
 
-func (c *checker) emit(b byte) {
+func (c *decoder) emit(b byte) {
 	if len(c.out) >= c.limit {
-		panic(errCheckLimit)
+		panic(errDecodeLimit)
 	}
 	c.out = append(c.out, b)
 }
 
-func (c *checker) stored() {
+func (c *decoder) stored() {
 	c.pos = (c.pos + 7) &^ 7
 	if c.pos == len(c.in)*8 {
 		c.in = append(c.in[:len(c.in):len(c.in)], 0, 0, 0xff, 0xff) // for this block alone
 	}
 	n, nlen := c.bits(16), c.bits(16)
 	if n != nlen^0xffff {
-		panic(checkError("NLEN is not the complement of LEN"))
+		panic(decodeError("NLEN is not the complement of LEN"))
 	}
 	for range n {
 		c.emit(byte(c.bits(8)))
 	}
 }
 
-// A checkCode is a canonical Huffman code: how many symbols have a code of each length, and the symbols in the order
-// of their codes.
-type checkCode struct {
+// A huffmanCode is a canonical Huffman code: how many symbols have a code of each length, and the
+// symbols in the order of their codes.
+type huffmanCode struct {
 	count  [16]int
 	symbol []int
 }
 
-func newCheckCode(lengths []int) *checkCode {
-	code := &checkCode{}
+func newHuffmanCode(lengths []int) *huffmanCode {
+	code := &huffmanCode{}
 	free, longest := 1, 0 // free: unused codes of the current length
 	for n := 1; n <= 15; n++ {
 		for symbol, m := range lengths {
@@ -131,16 +138,16 @@ func newCheckCode(lengths []int) *checkCode {
 			}
 		}
 		if free = 2*free - code.count[n]; free < 0 {
-			panic(checkError("too many codes"))
+			panic(decodeError("too many codes"))
 		}
 	}
 	if free > 0 && longest > 0 && (longest > 1 || len(code.symbol) > 1) {
-		panic(checkError("too few codes"))
+		panic(decodeError("too few codes"))
 	}
 	return code
 }
 
-func (c *checker) symbol(code *checkCode) int {
+func (c *decoder) symbol(code *huffmanCode) int {
 	value, first, index := 0, 0, 0 // first: the first code of n bits; index: of its symbol
 	for n := 1; n <= 15; n++ {
 		value = value<<1 | c.bits(1)
@@ -151,20 +158,20 @@ func (c *checker) symbol(code *checkCode) int {
 		first += code.count[n]
 		index += code.count[n]
 	}
-	panic(checkError("no such code"))
+	panic(decodeError("no such code"))
 }
 
-func (c *checker) codes() (lit, dist *checkCode) {
+func (c *decoder) codes() (lit, dist *huffmanCode) {
 	nlit, ndist, nlen := c.bits(5)+257, c.bits(5)+1, c.bits(4)+4
 	if nlit > 286 || ndist > 30 {
-		panic(checkError("too many symbols"))
+		panic(decodeError("too many symbols"))
 	}
 	order := []int{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 	meta := make([]int, 19)
 	for _, i := range order[:nlen] {
 		meta[i] = c.bits(3)
 	}
-	code := newCheckCode(meta)
+	code := newHuffmanCode(meta)
 	var lengths []int
 	for len(lengths) < nlit+ndist {
 		value, repeat := 0, 1
@@ -172,7 +179,7 @@ func (c *checker) codes() (lit, dist *checkCode) {
 		case s < 16:
 			value = s
 		case s == 16 && len(lengths) == 0:
-			panic(checkError("nothing to repeat"))
+			panic(decodeError("nothing to repeat"))
 		case s == 16:
 			value, repeat = lengths[len(lengths)-1], 3+c.bits(2)
 		case s == 17:
@@ -185,12 +192,12 @@ func (c *checker) codes() (lit, dist *checkCode) {
 		}
 	}
 	if len(lengths) != nlit+ndist {
-		panic(checkError("too many lengths"))
+		panic(decodeError("too many lengths"))
 	}
-	return newCheckCode(lengths[:nlit]), newCheckCode(lengths[nlit:])
+	return newHuffmanCode(lengths[:nlit]), newHuffmanCode(lengths[nlit:])
 }
 
-func (c *checker) symbols(lit, dist *checkCode) {
+func (c *decoder) symbols(lit, dist *huffmanCode) {
 	for {
 		s := c.symbol(lit)
 		if s == 256 {
@@ -203,10 +210,10 @@ func (c *checker) symbols(lit, dist *checkCode) {
 		length := c.length(s - 257)
 		distance := c.distance(c.symbol(dist))
 		if distance > c.window {
-			panic(checkError("distance above the window"))
+			panic(decodeError("distance above the window"))
 		}
 		if distance > len(c.out) {
-			panic(checkError("reference to before the start"))
+			panic(decodeError("reference to before the start"))
 		}
 		for range length {
 			c.emit(c.out[len(c.out)-distance])
@@ -214,27 +221,29 @@ func (c *checker) symbols(lit, dist *checkCode) {
 	}
 }
 
-// length is RFC 1951 §3.2.5's table of lengths: 3 to 10 stand alone, then four codes for each number of extra bits.
-func (c *checker) length(i int) int {
+// length is the table of lengths in RFC 1951 §3.2.5: 3 to 10 stand alone, then there are four codes
+// for each number of extra bits.
+func (c *decoder) length(i int) int {
 	switch {
 	case i < 8:
 		return i + 3
 	case i == 28:
 		return 258
 	case i > 28:
-		panic(checkError("no such length"))
+		panic(decodeError("no such length"))
 	}
 	extra := i/4 - 1
 	return 3 + (4+i%4)<<extra + c.bits(extra)
 }
 
-// distance is the table of distances in the same section, with two codes for each number of extra bits.
-func (c *checker) distance(i int) int {
+// distance is the table of distances in the same section, with two codes for each number of extra
+// bits.
+func (c *decoder) distance(i int) int {
 	switch {
 	case i < 4:
 		return i + 1
 	case i >= 30:
-		panic(checkError("no such distance"))
+		panic(decodeError("no such distance"))
 	}
 	extra := i/2 - 1
 	return 1 + (2+i%2)<<extra + c.bits(extra)

@@ -1,4 +1,4 @@
-package websocket
+package deflate
 
 import (
 	"bytes"
@@ -7,19 +7,22 @@ import (
 	"testing"
 )
 
-func BenchmarkCompress(b *testing.B) {
+func BenchmarkWriter(b *testing.B) {
 	const size = 4096
-	text := deflateText("json", 256*size) // so much that no window knows the next message
+	text := sampleText("json", 256*size) // more than any window holds
 	for _, takeover := range []bool{false, true} {
 		for _, bits := range []int{8, 10, 12, 15} {
-			level := firstLevel(0, bits, takeover)
+			level := 1
+			if takeover && bits == MaxWindowBits {
+				level = 2
+			}
 			b.Run(fmt.Sprintf("takeover=%v/bits=%d/level=%d", takeover, bits, level), func(b *testing.B) {
 				b.ReportAllocs()
-				d := newDeflater(bits, takeover, level)
+				w := NewWriter(bits, takeover, level)
 				var dst []byte
 				i, sent := 0, 0
 				for b.Loop() {
-					dst = d.compress(dst[:0], text[i%256*size:][:size])
+					dst = w.AppendMessage(dst[:0], text[i%256*size:][:size])
 					i++
 					sent += len(dst)
 				}
@@ -29,17 +32,17 @@ func BenchmarkCompress(b *testing.B) {
 	}
 }
 
-func BenchmarkInflate(b *testing.B) {
+func BenchmarkReader(b *testing.B) {
 	for _, n := range []int{100, 4096} {
-		payload := newDeflater(15, false, 1).compress(nil, deflateText("json", n))
+		payload := compressed(1, sampleText("json", n))
 		for _, takeover := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%d bytes/takeover=%v", n, takeover), func(b *testing.B) {
 				b.ReportAllocs()
-				z := newInflater(takeover)
+				z := NewReader(takeover)
 				src, p := bytes.NewReader(nil), make([]byte, 8192)
 				for b.Loop() {
 					src.Reset(payload)
-					z.begin(src)
+					z.Begin(src)
 					for {
 						if _, err := z.Read(p); err == io.EOF {
 							break
@@ -47,7 +50,7 @@ func BenchmarkInflate(b *testing.B) {
 							b.Fatal(err)
 						}
 					}
-					z.end()
+					z.End()
 				}
 			})
 		}
