@@ -12,14 +12,14 @@ type CompressionOptions struct {
 	// that has received one at most 32 KiB.
 	ContextTakeover bool
 
-	// Threshold is a message length in bytes: shorter messages are sent plain. One that outgrows the
-	// buffer of a NextWriter counts as long enough.
+	// Threshold is a message length in bytes: shorter messages are sent plain. One that outgrows
+	// the buffer of a NextWriter counts as long enough.
 	Threshold int
 
 	// Level is a level of compress/flate: 1 (fastest) to 9 (smallest), -1 for its default, -2 for
-	// Huffman coding alone. Zero means 1, or 2 with ContextTakeover, because level 1 makes next to no
-	// use of earlier messages. Any other value is taken as zero. Conn.SetCompressionLevel also takes
-	// a literal 0, no compression.
+	// Huffman coding alone. Zero means 1, or 2 with ContextTakeover, because level 1 makes next to
+	// no use of earlier messages. Any other value is taken as zero. Conn.SetCompressionLevel also
+	// takes a literal 0, no compression.
 	Level int
 }
 

@@ -26,7 +26,8 @@ func TestFirstLevel(t *testing.T) {
 		{10, 15, false, 1}, {-3, 15, true, 2},
 	} {
 		if level := firstLevel(test.option, test.bits, test.takeover); level != test.level {
-			t.Errorf("option %d, %d bits, takeover %v: level %d, want %d", test.option, test.bits, test.takeover, level, test.level)
+			t.Errorf("option %d, %d bits, takeover %v: level %d, want %d",
+				test.option, test.bits, test.takeover, level, test.level)
 		}
 	}
 }

@@ -16,7 +16,8 @@ func BenchmarkWriter(b *testing.B) {
 			if takeover && bits == MaxWindowBits {
 				level = 2
 			}
-			b.Run(fmt.Sprintf("takeover=%v/bits=%d/level=%d", takeover, bits, level), func(b *testing.B) {
+			name := fmt.Sprintf("takeover=%v/bits=%d/level=%d", takeover, bits, level)
+			b.Run(name, func(b *testing.B) {
 				b.ReportAllocs()
 				w := NewWriter(bits, takeover, level)
 				var dst []byte

@@ -22,8 +22,8 @@ type decoder struct {
 
 var errDecodeLimit = errors.New("output limit")
 
-// decode decodes a whole message (RFC 7692 §7.2.2) and returns its text and how many final blocks it
-// has. It refuses distances above 2^windowBits and any that reach before the history.
+// decode decodes a whole message (RFC 7692 §7.2.2) and returns its text and how many final blocks
+// it has. It refuses distances above 2^windowBits and any that reach before the history.
 func decode(message, history []byte, windowBits, limit int) (text []byte, final int, err error) {
 	c := &decoder{
 		in:     message,
@@ -46,7 +46,8 @@ func decode(message, history []byte, windowBits, limit int) (text []byte, final 
 		}
 		text, final = c.out[len(history):], c.final
 	}()
-	// A message may end behind a final block; otherwise it ends in an empty block whose lengths are not sent.
+	// A message may end behind a final block; otherwise it ends in an empty block whose lengths are
+	// not sent.
 	for streamStart := true; !streamStart || c.pos < len(message)*8; {
 		c.in = message
 		streamStart = c.block()

@@ -10,9 +10,9 @@ import (
 // A Reader decompresses a sequence of messages. Its methods are not to be called by two goroutines
 // at a time.
 //
-// Its memory and time are bounded by what the peer has sent: a decompressor of fixed size works while
-// a message is read, and a window that is kept between messages holds at most the last 32 KiB of
-// output.
+// Its memory and time are bounded by what the peer has sent: a decompressor of fixed size works
+// while a message is read, and a window that is kept between messages holds at most the last 32 KiB
+// of output.
 type Reader struct {
 	takeover bool
 	window   []byte        // the last output of earlier messages, at most maxWindowSize bytes
@@ -57,8 +57,8 @@ func (z *Reader) Begin(src io.Reader) {
 	z.d.payload.src = src
 }
 
-// End ends the message, read to its end or not, and gives back what it needed. With context takeover
-// the window is kept for the next message.
+// End ends the message, read to its end or not, and gives back what it needed. With context
+// takeover the window is kept for the next message.
 func (z *Reader) End() {
 	d := z.d
 	if d == nil {
@@ -85,8 +85,8 @@ func (z *Reader) Release() {
 }
 
 // Read returns decompressed bytes, and io.EOF with or after the last of them. Errors of src are
-// returned unchanged; for data that cannot be decompressed the error is ErrCorrupt. An error is final
-// for its message.
+// returned unchanged; for data that cannot be decompressed the error is ErrCorrupt. An error is
+// final for its message.
 func (z *Reader) Read(p []byte) (int, error) {
 	for z.err == nil && len(p) > 0 {
 		d := z.d
@@ -116,9 +116,10 @@ func (z *Reader) Read(p []byte) (int, error) {
 // microsecond, and without a bound a stream of 2 bytes could ask for that.
 const streamCost = 32
 
-// nextStream begins the next DEFLATE stream: the first of the message or, RFC 7692 §7.2.3.4, the one
-// behind a block with BFINAL set. It returns io.EOF if the payload ends here. That is lenient: a
-// message that is empty, or whose last block is final, ought to have the header of one more block.
+// nextStream begins the next DEFLATE stream: the first of the message or, RFC 7692 §7.2.3.4, the
+// one behind a block with BFINAL set. It returns io.EOF if the payload ends here. That is lenient:
+// a message that is empty, or whose last block is final, ought to have the header of one more
+// block.
 func (z *Reader) nextStream() error {
 	d := z.d
 	if err := d.payload.peek(); err != nil {
@@ -157,8 +158,8 @@ func (z *Reader) updateWindow() []byte {
 }
 
 // appendWindow appends p, of at most maxWindowSize bytes, to the window w and keeps the last
-// maxWindowSize bytes of the result. The slice grows by doubling up to that size: a window costs what
-// the peer has sent.
+// maxWindowSize bytes of the result. The slice grows by doubling up to that size: a window costs
+// what the peer has sent.
 func appendWindow(w, p []byte) []byte {
 	if need := len(w) + len(p); need > cap(w) && cap(w) < maxWindowSize {
 		grown := make([]byte, len(w), min(max(need, 2*cap(w), 512), maxWindowSize))
@@ -171,8 +172,8 @@ func appendWindow(w, p []byte) []byte {
 	return append(w, p...)
 }
 
-// A payloadReader gives a flate reader the payload of one message and, at its end, syncTail. Because
-// it has ReadByte the flate reader reads no byte more than it needs.
+// A payloadReader gives a flate reader the payload of one message and, at its end, syncTail.
+// Because it has ReadByte the flate reader reads no byte more than it needs.
 type payloadReader struct {
 	src      io.Reader
 	err      error // of src

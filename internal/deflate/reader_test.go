@@ -11,8 +11,8 @@ import (
 	"testing/iotest"
 )
 
-// hello is the message "Hello" of RFC 7692 §7.2.3.1, and helloAgain that of §7.2.3.2, which refers to
-// it.
+// hello is the message "Hello" of RFC 7692 §7.2.3.1, and helloAgain that of §7.2.3.2, which refers
+// to it.
 const (
 	hello      = "\xf2\x48\xcd\xc9\xc9\x07\x00"
 	helloAgain = "\xf2\x00\x11\x00\x00"
@@ -56,7 +56,9 @@ func TestReaderExamples(t *testing.T) {
 		messages []message
 	}{
 		{"7.2.3.1 one block", false, []message{{payload: hello, text: "Hello"}}},
-		{"7.2.3.2 no takeover", false, []message{{payload: hello, text: "Hello"}, {payload: hello, text: "Hello"}}},
+		{"7.2.3.2 no takeover", false, []message{
+			{payload: hello, text: "Hello"}, {payload: hello, text: "Hello"},
+		}},
 		{"7.2.3.2 sharing the window", true, []message{
 			{payload: hello, text: "Hello"},
 			{payload: helloAgain, text: "Hello"},
@@ -66,8 +68,12 @@ func TestReaderExamples(t *testing.T) {
 			{payload: hello, text: "Hello"},
 			{payload: helloAgain, text: "H", err: ErrCorrupt},
 		}},
-		{"7.2.3.3 no compression", false, []message{{payload: "\x00\x05\x00\xfa\xffHello\x00", text: "Hello"}}},
-		{"7.2.3.4 BFINAL", false, []message{{payload: "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", text: "Hello"}}},
+		{"7.2.3.3 no compression", false, []message{
+			{payload: "\x00\x05\x00\xfa\xffHello\x00", text: "Hello"},
+		}},
+		{"7.2.3.4 BFINAL", false, []message{
+			{payload: "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", text: "Hello"},
+		}},
 		{"7.2.3.4 BFINAL, then a reference behind it", false, []message{
 			{payload: "\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", text: "HelloHello"},
 		}},
@@ -92,16 +98,24 @@ func TestReaderExamples(t *testing.T) {
 		}},
 		{"7.2.3.6 empty message of two octets", false, []message{{payload: "\x02\x00"}}},
 		{"7.2.3.6 empty payload", false, []message{{payload: ""}, {payload: hello, text: "Hello"}}},
-		{"7.2.2 tail sent", false, []message{{payload: hello + syncTail, text: "Hello", err: ErrCorrupt}}},
+		{"7.2.2 tail sent", false, []message{
+			{payload: hello + syncTail, text: "Hello", err: ErrCorrupt},
+		}},
 		{"7.2.2 stored block cut by as much as the tail", false, []message{
 			{payload: "\x00\x05\x00\xfa\xffH", text: "H", err: ErrCorrupt},
 		}},
 		{"block type 3", false, []message{{payload: "\x06\x00", err: ErrCorrupt}}},
 	} {
 		for cut, src := range map[string]func(string) io.Reader{
-			"whole":         func(s string) io.Reader { return strings.NewReader(s) },
-			"bytes":         func(s string) io.Reader { return iotest.OneByteReader(strings.NewReader(s)) },
-			"EOF with data": func(s string) io.Reader { return iotest.DataErrReader(strings.NewReader(s)) },
+			"whole": func(s string) io.Reader {
+				return strings.NewReader(s)
+			},
+			"bytes": func(s string) io.Reader {
+				return iotest.OneByteReader(strings.NewReader(s))
+			},
+			"EOF with data": func(s string) io.Reader {
+				return iotest.DataErrReader(strings.NewReader(s))
+			},
 		} {
 			t.Run(test.name+"/"+cut, func(t *testing.T) {
 				for _, size := range []int{1, 4096} {
@@ -109,7 +123,8 @@ func TestReaderExamples(t *testing.T) {
 					for i, m := range test.messages {
 						text, err := readMessage(z, src(m.payload), size)
 						if string(text) != m.text || err != m.err {
-							t.Errorf("message %d in reads of %d: %q, %v; want %q, %v", i, size, text, err, m.text, m.err)
+							t.Errorf("message %d in reads of %d: %q, %v; want %q, %v",
+								i, size, text, err, m.text, m.err)
 						}
 					}
 				}
@@ -135,11 +150,13 @@ func checkReader(payload []byte, src io.Reader, limit int) error {
 	}
 	switch {
 	case err == io.EOF && wantErr == nil && bytes.Equal(got, want):
-	case err == ErrCorrupt && wantErr != nil && wantErr != errDecodeLimit && bytes.HasPrefix(want, got):
+	case err == ErrCorrupt && wantErr != nil && wantErr != errDecodeLimit &&
+		bytes.HasPrefix(want, got):
 	case len(got) > limit && wantErr == errDecodeLimit && bytes.HasPrefix(got, want):
 	case err == ErrCorrupt && final > 8: // too many streams
 	default:
-		return fmt.Errorf("% x: Reader %d bytes, %v; decoder %d bytes, %v", payload, len(got), err, len(want), wantErr)
+		return fmt.Errorf("% x: Reader %d bytes, %v; decoder %d bytes, %v",
+			payload, len(got), err, len(want), wantErr)
 	}
 	return nil
 }
@@ -154,18 +171,21 @@ func shortPayloads() [][]byte {
 	}
 	for _, level := range []int{-2, 1, 2} {
 		for _, kind := range []string{"json", "words"} {
-			payloads = append(payloads, compressed(level, sampleText(kind, 200)))
-			payloads = append(payloads, NewWriter(8, false, level).AppendMessage(nil, sampleText(kind, 260)))
+			small := NewWriter(8, false, level).AppendMessage(nil, sampleText(kind, 260))
+			payloads = append(payloads, compressed(level, sampleText(kind, 200)), small)
 		}
 	}
 	return append(payloads, compressed(1, sampleText("random", 40)))
 }
 
-// RFC 7692 §7.2.2: a message that was cut passes only where what is left of it is a message by itself.
+// RFC 7692 §7.2.2: a message that was cut passes only where what is left of it is a message by
+// itself.
 func TestReaderCut(t *testing.T) {
 	for _, payload := range shortPayloads() {
 		for n := range payload {
-			for _, src := range []io.Reader{bytes.NewReader(payload[:n]), iotest.OneByteReader(bytes.NewReader(payload[:n]))} {
+			whole := bytes.NewReader(payload[:n])
+			single := iotest.OneByteReader(bytes.NewReader(payload[:n]))
+			for _, src := range []io.Reader{whole, single} {
 				if err := checkReader(payload[:n], src, 1<<20); err != nil {
 					t.Error(err)
 				}
@@ -191,7 +211,8 @@ func TestReaderSourceErrors(t *testing.T) {
 	payload := compressed(6, sampleText("json", 1000))
 	z := NewReader(true)
 	for n := range payload {
-		_, err := readMessage(z, io.MultiReader(bytes.NewReader(payload[:n]), iotest.ErrReader(errSource)), 100)
+		src := io.MultiReader(bytes.NewReader(payload[:n]), iotest.ErrReader(errSource))
+		_, err := readMessage(z, src, 100)
 		if err != errSource {
 			t.Fatalf("after %d bytes: %v", n, err)
 		}
@@ -209,10 +230,12 @@ func TestReaderSourceErrors(t *testing.T) {
 		t.Errorf("read after End: %d, %v", n, err)
 	}
 
-	if _, err := readMessage(z, emptyReads{1 << 30, bytes.NewReader(payload)}.reader(), 100); err != io.ErrNoProgress {
+	_, err := readMessage(z, &emptyReads{1 << 30, bytes.NewReader(payload)}, 100)
+	if err != io.ErrNoProgress {
 		t.Errorf("a source that only returns 0, nil: %v", err)
 	}
-	if text, err := readMessage(z, emptyReads{5, bytes.NewReader(payload)}.reader(), 100); err != nil || len(text) != 1000 {
+	text, err := readMessage(z, &emptyReads{5, bytes.NewReader(payload)}, 100)
+	if err != nil || len(text) != 1000 {
 		t.Errorf("a source that returns 0, nil five times: %d bytes, %v", len(text), err)
 	}
 }
@@ -222,8 +245,6 @@ type emptyReads struct {
 	n int
 	r io.Reader
 }
-
-func (e emptyReads) reader() io.Reader { return &e }
 
 func (e *emptyReads) Read(p []byte) (int, error) {
 	if e.n--; e.n >= 0 {
@@ -235,7 +256,8 @@ func (e *emptyReads) Read(p []byte) (int, error) {
 // Many DEFLATE streams in a message are right, but their number is bounded by the payload's length.
 func TestReaderManyStreams(t *testing.T) {
 	block := "\x01\x1b\x00\xe4\xff" + "twenty-seven bytes of text." // final, 32 bytes
-	text, err := readMessage(NewReader(false), strings.NewReader(strings.Repeat(block, 5000)+"\x00"), 4096)
+	src := strings.NewReader(strings.Repeat(block, 5000) + "\x00")
+	text, err := readMessage(NewReader(false), src, 4096)
 	if err != nil || len(text) != 27*5000 {
 		t.Errorf("%d bytes, %v", len(text), err)
 	}
@@ -256,11 +278,12 @@ func TestReaderWholeWindow(t *testing.T) {
 	var w bitWriter
 	w.bits(fixedBlock + length258 + farthest + endOfBlock + endOfData)
 	z := NewReader(true)
-	if got, err := readMessage(z, bytes.NewReader(compressed(0, text)), 4096); err != nil || !bytes.Equal(got, text) {
-		t.Fatal(len(got), err)
+	if _, err := readMessage(z, bytes.NewReader(compressed(0, text)), 4096); err != nil {
+		t.Fatal(err)
 	}
 	want := text[len(text)-maxWindowSize:][:258]
-	if got, err := readMessage(z, bytes.NewReader(w.p), 4096); err != nil || !bytes.Equal(got, want) {
+	got, err := readMessage(z, bytes.NewReader(w.p), 4096)
+	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("got %d bytes, %v", len(got), err)
 	}
 	for _, n := range []int{0, 100, maxWindowSize - 1} {
@@ -268,17 +291,20 @@ func TestReaderWholeWindow(t *testing.T) {
 		if _, err := readMessage(z, bytes.NewReader(compressed(0, text[:n])), 4096); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := readMessage(z, bytes.NewReader(w.p), 4096); err != ErrCorrupt || len(got) > 0 {
+		got, err := readMessage(z, bytes.NewReader(w.p), 4096)
+		if err != ErrCorrupt || len(got) > 0 {
 			t.Errorf("after %d bytes: got %d bytes, %v", n, len(got), err)
 		}
 	}
 }
 
-// A message that expands a lot costs its reader's slice and a decompressor, not the size of its text.
+// A message that expands a lot costs its reader's slice and a decompressor, not the size of its
+// text.
 func TestReaderBombMemory(t *testing.T) {
 	const matches = 40_000
 	var w bitWriter
-	w.bits(fixedBlock + zeroByte + strings.Repeat(length258+distance1, matches) + endOfBlock + endOfData)
+	w.bits(fixedBlock + zeroByte + strings.Repeat(length258+distance1, matches))
+	w.bits(endOfBlock + endOfData)
 	var before, after runtime.MemStats
 	z := NewReader(true)
 	p := make([]byte, 4096)
@@ -325,7 +351,8 @@ func TestReaderIdle(t *testing.T) {
 				size, most = 0, 0
 			}
 			if len(z.window) != size || cap(z.window) > most {
-				t.Errorf("takeover %v, after %d bytes: a window of %d bytes in %d", takeover, n, len(z.window), cap(z.window))
+				t.Errorf("takeover %v, after %d bytes: a window of %d bytes in %d",
+					takeover, n, len(z.window), cap(z.window))
 			}
 		}
 	}
@@ -345,25 +372,31 @@ func TestReaderRelease(t *testing.T) {
 		"begun":        func(z *Reader) { begin(z, 0) },
 		"in a message": func(z *Reader) { begin(z, 1000) },
 		"at its end":   func(z *Reader) { begin(z, len(text)); z.Read(make([]byte, 1)) },
-		"failed":       func(z *Reader) { z.Begin(strings.NewReader("\x06")); z.Read(make([]byte, 1)) },
-		"idle":         func(z *Reader) { begin(z, len(text)); z.End() },
-		"released":     func(z *Reader) { begin(z, 1000); z.Release() },
-		"begun twice":  func(z *Reader) { begin(z, 1000); begin(z, 1000) },
+		"failed": func(z *Reader) {
+			z.Begin(strings.NewReader("\x06"))
+			z.Read(make([]byte, 1))
+		},
+		"idle":        func(z *Reader) { begin(z, len(text)); z.End() },
+		"released":    func(z *Reader) { begin(z, 1000); z.Release() },
+		"begun twice": func(z *Reader) { begin(z, 1000); begin(z, 1000) },
 	} {
 		for _, takeover := range []bool{false, true} {
 			z := NewReader(takeover)
 			prepare(z)
 			z.Release()
 			if z.d != nil || z.window != nil {
-				t.Errorf("%s, takeover %v: holds a decompressor: %v, a window: %v", name, takeover, z.d != nil, z.window != nil)
+				t.Errorf("%s, takeover %v: holds a decompressor: %v, a window: %v",
+					name, takeover, z.d != nil, z.window != nil)
 			}
 			// A message that was cut must not look like one that has ended.
 			n, err := z.Read(make([]byte, 10))
 			if n != 0 || err == nil || err == io.EOF && name != "at its end" {
 				t.Errorf("%s, takeover %v: read %d bytes, %v", name, takeover, n, err)
 			}
-			if got, err := readMessage(z, bytes.NewReader(payload), 4096); err != nil || !bytes.Equal(got, text) {
-				t.Errorf("%s, takeover %v: next message: %d of %d bytes, %v", name, takeover, len(got), len(text), err)
+			got, err := readMessage(z, bytes.NewReader(payload), 4096)
+			if err != nil || !bytes.Equal(got, text) {
+				t.Errorf("%s, takeover %v: next message: %d of %d bytes, %v",
+					name, takeover, len(got), len(text), err)
 			}
 			z.Release()
 			z.Release()

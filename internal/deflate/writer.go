@@ -8,11 +8,11 @@ import (
 // A Writer compresses a sequence of messages. It keeps none of the slices that it is given or that
 // it returns. Its methods are not to be called by two goroutines at a time.
 //
-// Its output has no distance larger than its window, nor, without context takeover, one that reaches
-// into an earlier message. With context takeover a message may refer to all that follow the last
-// Reset. A message directly after a Reset refers to none: a Reader that has seen no message yet can
-// begin with it, and one that has seen all of them can go on with it. So one Writer can feed many
-// Readers that begin at different times.
+// Its output has no distance larger than its window, nor, without context takeover, one that
+// reaches into an earlier message. With context takeover a message may refer to all that follow the
+// last Reset. A message directly after a Reset refers to none: a Reader that has seen no message
+// yet can begin with it, and one that has seen all of them can go on with it. So one Writer can
+// feed many Readers that begin at different times.
 type Writer struct {
 	windowBits int
 	takeover   bool
@@ -43,7 +43,8 @@ func (w *Writer) chunked() bool { return w.windowBits < MaxWindowBits }
 
 // keepsWindow reports whether messages refer to earlier ones. Two levels never look for matches.
 func (w *Writer) keepsWindow() bool {
-	return w.takeover && !w.chunked() && w.level != flate.NoCompression && w.level != flate.HuffmanOnly
+	return w.takeover && !w.chunked() &&
+		w.level != flate.NoCompression && w.level != flate.HuffmanOnly
 }
 
 // AppendMessage compresses the message p, appends the result to dst and returns the extended slice.
@@ -63,8 +64,8 @@ func (w *Writer) Begin() {
 	w.windowLeft = 1 << w.windowBits
 }
 
-// Append compresses p as the next part of the message. It appends to dst what output is ready, which
-// may be nothing, and returns the extended slice.
+// Append compresses p as the next part of the message. It appends to dst what output is ready,
+// which may be nothing, and returns the extended slice.
 func (w *Writer) Append(dst, p []byte) []byte {
 	c := w.c
 	if c == nil {
@@ -102,10 +103,10 @@ func (w *Writer) Finish(dst []byte) []byte {
 	return dst
 }
 
-// Reset gives up the message in progress, if there is one, and makes the next message independent of
-// all earlier ones. It must be called after a message that was not sent as it was compressed, or of
-// which only a part was sent; and after one that was sent compressed by something else, since the
-// window of the receiver has moved on without w.
+// Reset gives up the message in progress, if there is one, and makes the next message independent
+// of all earlier ones. It must be called after a message that was not sent as it was compressed, or
+// of which only a part was sent; and after one that was sent compressed by something else, since
+// the window of the receiver has moved on without w.
 func (w *Writer) Reset() {
 	if w.c != nil {
 		w.c.release()

@@ -7,20 +7,25 @@ import (
 	"testing"
 )
 
-// Every level, every window and every kind of text; messages that are empty, that fit the window and
-// that do not, whole and in pieces.
+// Every level, every window and every kind of text; messages that are empty, that fit the window
+// and that do not, whole and in pieces.
 //
 // RFC 7692 §7.1.1 and §7.1.2: no distance leaves the window. §7.2.1: the tail is not sent.
 func TestWriterRoundTrip(t *testing.T) {
 	for bits := MinWindowBits; bits <= MaxWindowBits; bits++ {
 		for _, takeover := range []bool{false, true} {
 			for _, level := range []int{-2, 0, 1, 2, 9} {
-				t.Run(fmt.Sprintf("bits=%d/takeover=%v/level=%d", bits, takeover, level), func(t *testing.T) {
+				name := fmt.Sprintf("bits=%d/takeover=%v/level=%d", bits, takeover, level)
+				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					window := 1 << bits
 					for _, kind := range sampleKinds {
 						p := newPair(bits, takeover, level)
-						for i, n := range []int{0, 1, 16, 127, 200, window, window + window/2, 0, 300} {
+						sizes := []int{0, 1, 16, 127, 200, window, window + window/2, 0, 300}
+						if bits < 12 {
+							sizes = append(sizes, 4*window)
+						}
+						for i, n := range sizes {
 							if _, err := p.send(sampleText(kind, n), 1+i%2*3); err != nil {
 								t.Fatalf("%s, %d bytes: %v", kind, n, err)
 							}
@@ -40,8 +45,10 @@ func TestWriterAppends(t *testing.T) {
 			if !ok {
 				t.Errorf("level %d, %q: got %q", level, text, got)
 			}
-			if back, final, err := decode(payload, nil, 15, 100); string(back) != text || final > 0 || err != nil {
-				t.Errorf("level %d, %q: % x is %q, %d final blocks, %v", level, text, payload, back, final, err)
+			back, final, err := decode(payload, nil, MaxWindowBits, 100)
+			if string(back) != text || final > 0 || err != nil {
+				t.Errorf("level %d, %q: % x is %q, %d final blocks, %v",
+					level, text, payload, back, final, err)
 			}
 		}
 	}
@@ -55,10 +62,10 @@ func TestWriterWholeWindow(t *testing.T) {
 		if _, err := p.send(text, 1); err != nil {
 			t.Fatal(err)
 		}
-		for _, distance := range []int{maxWindowSize + 200, maxWindowSize, maxWindowSize - 300, 20000} {
-			from := len(text) - distance
+		for _, offset := range []int{-200, 0, 300, 10000} {
+			from := len(text) - maxWindowSize + offset
 			if _, err := p.send(text[from:][:200], 1); err != nil {
-				t.Fatalf("level %d, distance %d: %v", level, distance, err)
+				t.Fatalf("level %d, offset %d: %v", level, offset, err)
 			}
 		}
 	}
@@ -80,7 +87,8 @@ func TestWriterTakeover(t *testing.T) {
 			t.Helper()
 			payload, err := p.send(text, pieces)
 			if err != nil || refersBack(payload) != back {
-				t.Errorf("takeover %v, %s: refers back: %v, %v", takeover, what, refersBack(payload), err)
+				t.Errorf("takeover %v, %s: refers back: %v, %v",
+					takeover, what, refersBack(payload), err)
 			}
 		}
 		send("first", text, 1, false)
@@ -110,13 +118,16 @@ func TestWriterTakeover(t *testing.T) {
 			looks := level != 0 && level != -2 // for matches
 			payload, err := p.send(text, 2)
 			if err != nil || refersBack(payload) && !(takeover && looks) {
-				t.Errorf("takeover %v, level %d: refers back: %v, %v", takeover, level, refersBack(payload), err)
+				t.Errorf("takeover %v, level %d: refers back: %v, %v",
+					takeover, level, refersBack(payload), err)
 			}
 			if plain := len(payload) > len(text); plain != (level == 0) {
-				t.Errorf("takeover %v, level %d: %d bytes for %d", takeover, level, len(payload), len(text))
+				t.Errorf("takeover %v, level %d: %d bytes for %d",
+					takeover, level, len(payload), len(text))
 			}
 			if p.w.c != nil && p.w.c.level != level {
-				t.Errorf("takeover %v, level %d: a compressor of level %d", takeover, level, p.w.c.level)
+				t.Errorf("takeover %v, level %d: a compressor of level %d",
+					takeover, level, p.w.c.level)
 			}
 		}
 	}
@@ -152,12 +163,14 @@ func TestWriterKeyFrames(t *testing.T) {
 				for j, z := range readers {
 					got, err := readMessage(z, bytes.NewReader(dst), 1000)
 					if err != nil || !bytes.Equal(got, message) {
-						t.Fatalf("message %d, reader %d: %d of %d bytes, %v", i, j, len(got), len(message), err)
+						t.Fatalf("message %d, reader %d: %d of %d bytes, %v",
+							i, j, len(got), len(message), err)
 					}
 				}
 			}
 			if len(readers) != 4 || level >= 2 && continued != 16 {
-				t.Errorf("%d readers; %d of 16 messages refer to earlier ones", len(readers), continued)
+				t.Errorf("%d readers; %d of 16 messages refer to earlier ones",
+					len(readers), continued)
 			}
 		})
 	}

@@ -318,7 +318,8 @@ func FuzzValidator(f *testing.F) {
 
 var sampleTexts = []struct{ name, text string }{
 	{"ascii", `{"type":"message","id":12345,"body":"the quick brown fox jumps over the lazy dog"}`},
-	{"latin", "Le cœur déçu mais l'âme plutôt naïve, Louÿs rêva de crapaüter en canoë au delà des îles. "},
+	{"latin", "Le cœur déçu mais l'âme plutôt naïve, " +
+		"Louÿs rêva de crapaüter en canoë au delà des îles. "},
 	{"cyrillic", "Съешь же ещё этих мягких французских булок, да выпей чаю. "},
 	{"greek", "Ξεσκεπάζω την ψυχοφθόρα βδελυγμία, και γαζέες μυρτιές δεν θα βρω. "},
 	{"cjk", "我能吞下玻璃而不伤身体。天地玄黄，宇宙洪荒；日月盈昃，辰宿列张。"},
