@@ -116,7 +116,11 @@ func (c *decoder) stored() {
 		panic(decodeError("NLEN is not the complement of LEN"))
 	}
 	for range n {
-		c.emit(byte(c.bits(8)))
+		if c.pos >= len(c.in)*8 {
+			panic(decodeError("cut short"))
+		}
+		c.emit(c.in[c.pos/8])
+		c.pos += 8
 	}
 }
 
