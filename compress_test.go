@@ -21,9 +21,9 @@ func TestFirstLevel(t *testing.T) {
 		takeover bool
 		level    int
 	}{
-		{0, 15, false, 1}, {0, 15, true, 2}, {0, 14, true, 1},
+		{0, 15, false, 1}, {0, 15, true, deflate.TakeoverLevel}, {0, 14, true, 1},
 		{1, 15, true, 1}, {9, 15, false, 9}, {-1, 15, false, -1}, {-2, 15, false, -2},
-		{10, 15, false, 1}, {-3, 15, true, 2},
+		{10, 15, false, 1}, {-3, 15, true, deflate.TakeoverLevel},
 	} {
 		if level := firstLevel(test.option, test.bits, test.takeover); level != test.level {
 			t.Errorf("option %d, %d bits, takeover %v: level %d, want %d",

@@ -14,7 +14,7 @@ func BenchmarkWriter(b *testing.B) {
 		for _, bits := range []int{8, 10, 12, 15} {
 			level := 1
 			if takeover && bits == MaxWindowBits {
-				level = 2
+				level = TakeoverLevel
 			}
 			name := fmt.Sprintf("takeover=%v/bits=%d/level=%d", takeover, bits, level)
 			b.Run(name, func(b *testing.B) {

@@ -2,7 +2,7 @@
 // (RFC 7692 §7.2): a Writer those that one end of a connection sends, a Reader those that it
 // receives.
 //
-// What a message in progress needs is large (0.7 to 1.2 MB to compress, 80 to 110 KB to
+// What a message in progress needs is large (up to 1.2 MB to compress, 80 to 110 KB to
 // decompress), so it comes from pools and is given back when the message ends. Only with context
 // takeover does anything stay between messages: a flate.Writer in the Writer, and in the Reader a
 // window of at most 32 KiB.

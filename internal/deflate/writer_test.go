@@ -84,7 +84,7 @@ func refersBack(payload []byte) bool {
 func TestWriterTakeover(t *testing.T) {
 	text := sampleText("json", 1000)
 	for _, takeover := range []bool{false, true} {
-		p := newPair(15, takeover, 2)
+		p := newPair(15, takeover, TakeoverLevel)
 		send := func(what string, text []byte, pieces int, back bool) {
 			t.Helper()
 			payload, err := p.send(text, pieces)
@@ -131,6 +131,31 @@ func TestWriterTakeover(t *testing.T) {
 				t.Errorf("takeover %v, level %d: a compressor of level %d",
 					takeover, level, p.w.c.level)
 			}
+		}
+	}
+}
+
+// Short messages that resemble each other, and between them one that does not, become much smaller.
+func TestWriterTakeoverLevel(t *testing.T) {
+	text := sampleText("json", 100_000)
+	for _, size := range []int{60, 100, 127, 128, 200, 500} {
+		sent := func(takeover bool) (n int) {
+			p := newPair(MaxWindowBits, takeover, TakeoverLevel)
+			for i := range 100 {
+				message := text[i*size:][:size]
+				if i == 50 {
+					message = []byte("hello, world")
+				}
+				payload, err := p.send(message, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += len(payload)
+			}
+			return n
+		}
+		if alone, together := sent(false), sent(true); together*3 > alone*2 {
+			t.Errorf("messages of %d bytes: %d bytes, without takeover %d", size, together, alone)
 		}
 	}
 }
