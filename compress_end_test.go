@@ -11,7 +11,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -44,8 +43,8 @@ func TestTakeoverAfterMessageGivenUp(t *testing.T) {
 			return w.Close()
 		},
 		"deadline": func(c *Conn, _ context.Context, _ func()) error {
-			c.wire.lock(never, time.Time{})
-			defer c.unlockWire()
+			c.write.mu.Lock(noContext, nil)
+			defer c.write.unlock()
 			c.SetWriteDeadline(time.Now().Add(time.Millisecond))
 			defer c.SetWriteDeadline(time.Time{})
 			return c.WriteMessage(TextMessage, []byte(text))
@@ -86,12 +85,10 @@ func TestCompressedReaderOfClosedConn(t *testing.T) {
 		want error
 	}{
 		{"Close", func(c *Conn) { c.Close() }, net.ErrClosed},
-		{"KeepAlive", func(*Conn) { advance(time.Hour) }, os.ErrDeadlineExceeded},
+		{"abort", func(c *Conn) { c.abort(&timeoutError{text: "gone"}) }, os.ErrDeadlineExceeded},
 	} {
 		bubble(t, how.name, func(t *testing.T) {
-			cfg := wireConfig(true, true, false)
-			cfg.keepAlive = KeepAlive{Interval: time.Minute}
-			c, p := overPipe(t, cfg)
+			c, p := overPipe(t, wireConfig(true, true, false))
 			go p.send(deflatedFrame(data))
 			_, r, err := c.NextReader()
 			if err != nil {
@@ -109,39 +106,4 @@ func TestCompressedReaderOfClosedConn(t *testing.T) {
 			}
 		})
 	}
-}
-
-// Shutdown leaves a message to its reader until that has the last of it, though
-// nothing of it is left to receive.
-func TestShutdownInsideCompressedMessage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, p := overPipe(t, wireConfig(true, true, false))
-		data := strings.Repeat("abcdefgh", 4000)
-		go p.send(deflatedFrame(data))
-		_, r, err := c.NextReader()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b [1000]byte
-		got, err := io.ReadFull(r, b[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := async(func() error { return c.Shutdown(t.Context(), CloseNormalClosure, "") })
-		p.expect(closeFrame(CloseNormalClosure, ""))
-		go p.send(closeFrame(CloseNormalClosure, ""))
-		for err == nil {
-			synctest.Wait()
-			var n int
-			n, err = r.Read(b[:])
-			got += n
-		}
-		if err != io.EOF || got != len(data) {
-			t.Errorf("got %d of %d bytes, %v", got, len(data), err)
-		}
-		advance(yieldWait)
-		if err := ended(t, "Shutdown", done); err != nil {
-			t.Error(err)
-		}
-	})
 }
