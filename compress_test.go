@@ -6,9 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tautws/websocket/internal/deflate"
@@ -61,8 +61,8 @@ func TestTakeoverAfterMessageGivenUp(t *testing.T) {
 			return w.Close()
 		},
 		"deadline": func(c *Conn, _ context.Context, _ func()) error {
-			c.wire.lock(never, time.Time{})
-			defer c.unlockWire()
+			c.write.mu.Lock(noContext, nil)
+			defer c.write.unlock()
 			c.SetWriteDeadline(time.Now().Add(time.Millisecond))
 			defer c.SetWriteDeadline(time.Time{})
 			return c.WriteMessage(TextMessage, []byte(text))
@@ -104,12 +104,10 @@ func TestCompressedReaderOfClosedConn(t *testing.T) {
 		want error
 	}{
 		{"Close", func(c *Conn) { c.Close() }, net.ErrClosed},
-		{"KeepAlive", func(*Conn) { advance(time.Hour) }, os.ErrDeadlineExceeded},
+		{"abort", func(c *Conn) { c.abort(&timeoutError{text: "gone"}) }, os.ErrDeadlineExceeded},
 	} {
 		bubble(t, how.name, func(t *testing.T) {
-			cfg := wireConfig(true, true, false)
-			cfg.keepAlive = KeepAlive{Interval: time.Minute}
-			c, p := overPipe(t, cfg)
+			c, p := overPipe(t, wireConfig(true, true, false))
 			go p.send(deflatedFrame(data))
 			_, r, err := c.NextReader()
 			if err != nil {
@@ -129,37 +127,60 @@ func TestCompressedReaderOfClosedConn(t *testing.T) {
 	}
 }
 
-// Shutdown leaves a message to its reader until that has the last of it, though
-// nothing of it is left to receive.
-func TestShutdownInsideCompressedMessage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, p := overPipe(t, wireConfig(true, true, false))
-		data := strings.Repeat("abcdefgh", 4000)
-		go p.send(deflatedFrame(data))
-		_, r, err := c.NextReader()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b [1000]byte
-		got, err := io.ReadFull(r, b[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := async(func() error { return c.Shutdown(t.Context(), CloseNormalClosure, "") })
-		p.expect(closeFrame(CloseNormalClosure, ""))
-		go p.send(closeFrame(CloseNormalClosure, ""))
-		for err == nil {
-			synctest.Wait()
-			var n int
-			n, err = r.Read(b[:])
-			got += n
-		}
-		if err != io.EOF || got != len(data) {
-			t.Errorf("got %d of %d bytes, %v", got, len(data), err)
-		}
-		advance(yieldWait)
-		if err := ended(t, "Shutdown", done); err != nil {
-			t.Error(err)
-		}
-	})
+// A closed connection holds nothing for its compression, in whatever state it was closed.
+func TestClosedConnHoldsNoCompression(t *testing.T) {
+	text := strings.Repeat("the quick brown fox jumps over the lazy dog; ", 1000)
+	payload := deflate.NewWriter(15, false, 6).AppendMessage(nil, []byte(text))
+	frame := clientFrame(finBit|rsv1Bit|BinaryMessage, payload)
+	for name, use := range map[string]func(c *Conn){
+		"message read": func(c *Conn) {
+			if _, p, err := c.ReadMessage(); err != nil || string(p) != text {
+				t.Error(len(p), err)
+			}
+			c.Close()
+		},
+		"inside a message read": func(c *Conn) {
+			_, r, err := c.NextReader()
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.ReadFull(r, make([]byte, 10))
+			c.Close()
+		},
+		"message written": func(c *Conn) {
+			if err := c.WriteMessage(TextMessage, []byte(text)); err != nil {
+				t.Error(err)
+			}
+			c.Close()
+		},
+		"inside a message written": func(c *Conn) {
+			w, err := c.NextWriter(TextMessage)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(w, text)
+			c.Close()
+			w.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			heap := func() int {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.GC() // the pools are empty
+				runtime.ReadMemStats(&m)
+				return int(m.HeapAlloc)
+			}
+			var conns [100]*Conn
+			before := heap()
+			for i := range conns {
+				conns[i] = newConn(&loopConn{in: frame, step: 1 << 20}, takeoverConfig(true))
+				use(conns[i])
+			}
+			if n := (heap() - before) / len(conns); n > 8<<10 {
+				t.Errorf("%d bytes per closed connection", n)
+			}
+			runtime.KeepAlive(conns)
+		})
+	}
 }

@@ -152,7 +152,7 @@ func TestPongBehindWriter(t *testing.T) {
 			for i, first := range []byte{BinaryMessage, continuationFrame, finBit} {
 				synctest.Wait()
 				want := []wireFrame{frame(first, part)}
-				for n := range maxMail + 3 {
+				for n := range maxQueuedPongs + 3 {
 					ping := fmt.Sprint(i, "/", n)
 					go p.send(pingFrame(ping), textFrame("read on"))
 					wantRead(t, c, "read on")
@@ -173,10 +173,10 @@ func TestPongBehindWriter(t *testing.T) {
 func TestPongBehindIdleWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
-		c.wire.lock(never, time.Time{})
+		c.write.mu.Lock(noContext, nil)
 		go p.send(pingFrame("a"), pingFrame("b"), textFrame("read on"))
 		wantRead(t, c, "read on")
-		c.unlockWire()
+		c.write.unlock()
 		p.expect(pongFrame("a"), pongFrame("b"))
 	})
 }
@@ -189,11 +189,11 @@ func TestPingFloodAtOnce(t *testing.T) {
 		nc := &scriptConn{script: wireBytes(append(flood, pingFrame("last"), textFrame("the end")), true)}
 		c := newConn(nc, connConfig{isServer: true})
 		wantRead(t, c, "the end")
-		c.wire.lock(never, time.Time{})
-		if c.npending > 2*holdLimit {
-			t.Errorf("%d bytes of pongs are held", c.npending)
+		c.write.mu.Lock(noContext, nil)
+		if c.write.n > 2*delayLimit {
+			t.Errorf("%d bytes of pongs are held", c.write.n)
 		}
-		c.unlockWire()
+		c.write.unlock()
 		advance(time.Millisecond)
 		c.Close()
 		frames, err := parseWire(nc.sent(), false)
@@ -222,7 +222,7 @@ func TestPingFlood(t *testing.T) {
 			if err != nil || f.first != 0x8a || f.payload <= last {
 				t.Fatalf("frame %02x %s behind %s: %v", f.first, f.payload, last, err)
 			}
-			if last = f.payload; n*127 > 3*holdLimit {
+			if last = f.payload; n*127 > 3*delayLimit {
 				t.Fatalf("%d pongs were kept", n)
 			}
 		}
@@ -362,12 +362,12 @@ func TestEachPingIsAnswered(t *testing.T) {
 			c.Close()
 		}()
 		frames := p.collect()
-		for i := range maxMail {
+		for i := range maxQueuedPongs {
 			p.send(pingFrame(fmt.Sprint(i)))
 		}
 		p.send(closeFrame(CloseNormalClosure, ""))
-		if got := <-frames; len(got) != maxMail+1 {
-			t.Errorf("%d frames for %d pings and a close frame: %v", len(got), maxMail, got)
+		if got := <-frames; len(got) != maxQueuedPongs+1 {
+			t.Errorf("%d frames for %d pings and a close frame: %v", len(got), maxQueuedPongs, got)
 		}
 	})
 }
@@ -416,13 +416,13 @@ func TestPongBehindOneWhoGaveUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
 			frames := p.collect()
-			c.wire.lock(never, time.Time{})
+			c.write.mu.Lock(noContext, nil)
 			ctx, cancel := newCancel()
 			write := async(func() error { return c.WriteMessageContext(ctx, TextMessage, []byte("a")) })
 			synctest.Wait()
 			cancel()
-			c.unlockWire()
-			c.sendPong([]byte("x"), false)
+			c.write.unlock()
+			c.write.sendPong([]byte("x"), false)
 			err := ended(t, "write", write)
 			c.Close()
 			want := 1

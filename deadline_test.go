@@ -31,7 +31,7 @@ var readMethods = []struct {
 		return string(p), err
 	}},
 	{"Messages", func(c *Conn) (string, error) {
-		for m, err := range c.Messages(never) {
+		for m, err := range c.Messages(noContext) {
 			return string(m.Data), err
 		}
 		return "", io.EOF
@@ -62,7 +62,7 @@ func TestReadDeadlineBetweenMessages(t *testing.T) {
 					for range 2 {
 						c.SetReadDeadline(time.Now().Add(time.Second))
 						_, err := method.read(c)
-						wantDeadline(t, err, true)
+						wantDeadline(t, err, false)
 					}
 					c.SetReadDeadline(time.Time{})
 					go p.Write(b[cut:])
@@ -88,17 +88,17 @@ func TestReadDeadlineKeepsTheStream(t *testing.T) {
 		for pos := 0; ; pos += 5 {
 			for range 2 {
 				c.SetReadDeadline(soon())
-				wantDeadline(t, readErr(c), true)
+				wantDeadline(t, readErr(c), false)
 			}
 			c.SetReadDeadline(aLongTimeAgo)
-			wantDeadline(t, readErr(c), true)
+			wantDeadline(t, readErr(c), false)
 			if pos == 15 {
 				break
 			}
 			sent := async(func() error { _, err := p.Write(b[pos : pos+5]); return err })
 			for len(sent) == 0 { // over a pipe it takes a reader
 				c.SetReadDeadline(soon())
-				wantDeadline(t, readErr(c), true)
+				wantDeadline(t, readErr(c), false)
 			}
 			if err := <-sent; err != nil {
 				t.Fatal(err)
@@ -171,7 +171,7 @@ func TestSetReadDeadlineActsOnBlockedRead(t *testing.T) {
 			stillWaiting(t, "a read without a deadline", done)
 			start := time.Now()
 			c.SetReadDeadline(start.Add(d))
-			wantDeadline(t, (<-done).err, true)
+			wantDeadline(t, (<-done).err, false)
 			if took := time.Since(start); took != max(d, 0) {
 				t.Errorf("%s: the read ended after %v", name, took)
 			}
@@ -200,7 +200,7 @@ func TestSetReadDeadlineActsOnBlockedReadInRealTime(t *testing.T) {
 		for range 10 {
 			done := asyncRead(c)
 			c.SetReadDeadline(aLongTimeAgo)
-			wantDeadline(t, (<-done).err, true)
+			wantDeadline(t, (<-done).err, false)
 			c.SetReadDeadline(time.Time{})
 		}
 		go p.send(textFrame("still here"))
@@ -218,7 +218,7 @@ func TestReadDeadlineBehindReader(t *testing.T) {
 		second := asyncRead(c)
 		advance(time.Second)
 		for _, got := range []outcome{<-first, <-second} {
-			wantDeadline(t, got.err, true)
+			wantDeadline(t, got.err, false)
 			if strings.Contains(got.err.Error(), "write") {
 				t.Errorf("the error of a read speaks of writing: %v", got.err)
 			}
@@ -241,7 +241,7 @@ func TestWriteDeadlineBehindMessage(t *testing.T) {
 		start := time.Now()
 		c.SetWriteDeadline(start.Add(time.Second))
 		err = c.WriteMessage(TextMessage, []byte("late"))
-		wantDeadline(t, err, true)
+		wantDeadline(t, err, false)
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("gave up after %v", took)
 		}
@@ -370,18 +370,18 @@ func TestSetDeadlineActsOnWaitForTurn(t *testing.T) {
 		advance(time.Second)
 		stillWaiting(t, "a read behind another", read)
 		c.SetReadDeadline(time.Now())
-		wantDeadline(t, ended(t, "the read", read).err, true)
+		wantDeadline(t, ended(t, "the read", read).err, false)
 		for _, done := range writes {
 			stillWaiting(t, "a write behind a message", done)
 		}
 		c.SetWriteDeadline(time.Now())
 		for _, done := range writes {
-			wantDeadline(t, ended(t, "the write", done), true)
+			wantDeadline(t, ended(t, "the write", done), false)
 		}
 		c.SetWriteDeadline(time.Time{})
 		if err := w.Close(); err != nil {
 			t.Errorf("the message that was waited for: %v", err)
 		}
-		wantDeadline(t, (<-busy).err, true)
+		wantDeadline(t, (<-busy).err, false)
 	})
 }

@@ -198,7 +198,7 @@ func TestDocsTable(t *testing.T) {
 	}
 }
 
-// The table of CONTRIBUTING.md has every source file and every internal package.
+// The table of CONTRIBUTING.md has every source file and every internal package, and no other file.
 func TestDocsLayout(t *testing.T) {
 	layout := readDoc(t, "CONTRIBUTING.md")
 	for _, pattern := range []string{"*.go", "internal/*"} {
@@ -210,6 +210,11 @@ func TestDocsLayout(t *testing.T) {
 			if !strings.HasSuffix(name, "_test.go") && !strings.Contains(layout, name) {
 				t.Errorf("CONTRIBUTING.md does not say what lives in %s", name)
 			}
+		}
+	}
+	for _, name := range regexp.MustCompile(`\b[a-z0-9_]+\.go\b`).FindAllString(layout, -1) {
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("CONTRIBUTING.md speaks of %s, which is gone", name)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 				c, p := play(t, a, b, connConfig{isServer: message.server,
 					keepAlive: KeepAlive{Interval: 10 * time.Second, Timeout: 5 * time.Second}})
 				read := asyncRead(c)
-				const size = 20 * writePiece
+				const size = 20 * keepAliveChunk
 				wrote := async(func() error { return message.write(c, size) })
 				left := len(wireBytes([]wireFrame{binaryFrame(string(make([]byte, size)))}, !message.server))
 				if stops {
@@ -167,7 +167,7 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 				}
 				for left > 0 {
 					<-time.After(4 * time.Second)
-					n, err := p.Read(make([]byte, min(left, writePiece)))
+					n, err := p.Read(make([]byte, min(left, keepAliveChunk)))
 					if err != nil {
 						t.Fatalf("%d bytes before the end: %v", left, err)
 					}
@@ -196,14 +196,14 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 
 // Written in pieces, a frame is what it would be otherwise.
 func TestKeepAliveLargeFrames(t *testing.T) {
-	data := make([]byte, 5*writePiece/2)
+	data := make([]byte, 5*keepAliveChunk/2)
 	for i := range data {
 		data[i] = byte(i % 251)
 	}
 	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"pipe": overPipe, "TCP": overTCP, "TLS": overTLS} {
 		for _, server := range []bool{true, false} {
 			c, p := over(t, connConfig{isServer: server, keepAlive: KeepAlive{Interval: time.Hour}})
-			for _, size := range []int{writePiece - 1, writePiece, writePiece + 1, 2 * writePiece, len(data)} {
+			for _, size := range []int{keepAliveChunk - 1, keepAliveChunk, keepAliveChunk + 1, 2 * keepAliveChunk, len(data)} {
 				done := async(func() error { return c.WriteMessage(BinaryMessage, data[:size]) })
 				p.expect(binaryFrame(string(data[:size])))
 				if err := <-done; err != nil {
@@ -309,7 +309,7 @@ func TestKeepAliveLeavesBounds(t *testing.T) {
 				<-time.After(5 * time.Second)
 			}
 		}()
-		wantDeadline(t, readErr(c), true)
+		wantDeadline(t, readErr(c), false)
 	})
 }
 
@@ -374,7 +374,7 @@ func TestKeepAliveErrorIsPermanent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
 		p.drain()
-		go p.send(frame(BinaryMessage, "hello")) // and never the rest
+		go p.send(frame(BinaryMessage, "hello")) // and noContext the rest
 		_, r, err := c.NextReader()
 		if err != nil {
 			t.Fatal(err)

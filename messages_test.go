@@ -28,7 +28,7 @@ func spoil() {
 		}
 	}
 	for _, b := range all {
-		b.free()
+		b.release()
 	}
 }
 
@@ -120,8 +120,8 @@ func TestMessagesDataStays(t *testing.T) {
 				if i < len(want) {
 					t.Errorf("the loop ended at message %d of %d", i, len(want))
 				}
-				if c.loans != 0 {
-					t.Errorf("%d loans after the loop", c.loans)
+				if c.read.buf.pinned != 0 {
+					t.Errorf("%d loans after the loop", c.read.buf.pinned)
 				}
 			})
 		}
@@ -202,8 +202,8 @@ func TestAskFollowsMessages(t *testing.T) {
 			{0, 4096},
 		} {
 			c.nc = &scriptConn{script: wireBytes([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
-			if err := read(c); err != nil || int(c.ask) != step.ask {
-				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.ask, err, step.ask)
+			if err := read(c); err != nil || int(c.read.buf.nextRead) != step.ask {
+				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.read.buf.nextRead, err, step.ask)
 			}
 		}
 	}
@@ -215,14 +215,14 @@ func TestPartOfPingTakesSmallBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
 		go p.send(textFrame(strings.Repeat("x", 60_000)))
-		if err := readErr(c); err != nil || c.ask <= c.readSize {
-			t.Fatal(err, c.ask)
+		if err := readErr(c); err != nil || c.read.buf.nextRead <= c.read.buf.size {
+			t.Fatal(err, c.read.buf.nextRead)
 		}
 		go p.Write(wireBytes([]wireFrame{pingFrame(strings.Repeat("p", 100))}, true)[:maxHeaderSize])
 		c.SetReadDeadline(time.Now().Add(time.Minute))
-		wantDeadline(t, readErr(c), true)
-		if n := len(c.rbuf.b); n > defaultBufferSize {
-			t.Errorf("%d bytes are kept in a buffer of %d bytes", c.w-c.r, n)
+		wantDeadline(t, readErr(c), false)
+		if n := len(c.read.buf.buf.b); n > defaultBufferSize {
+			t.Errorf("%d bytes are kept in a buffer of %d bytes", c.read.buf.w-c.read.buf.r, n)
 		}
 	})
 }

@@ -356,7 +356,7 @@ func (s *sink) count() int {
 // expectEnd reads until the stream ends, however it does.
 func (p *peer) expectEnd() {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(time.Minute)) // a bubble's, or never reached
+	p.SetReadDeadline(time.Now().Add(time.Minute)) // a bubble's, or noContext reached
 	if _, err := io.Copy(io.Discard, p.br); errors.Is(err, os.ErrDeadlineExceeded) {
 		p.t.Error("the connection is still open")
 	}

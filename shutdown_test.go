@@ -47,15 +47,15 @@ func TestShutdown(t *testing.T) {
 					if err := <-done; err != nil {
 						t.Errorf("Shutdown: %v", err)
 					}
-					if took := time.Since(start); took > time.Duration(data)*yieldWait {
+					if took := time.Since(start); took > 0 {
 						t.Errorf("took %v", took)
 					}
 					if reader {
-						if got := <-read; len(got) != data {
+						if got := <-read; len(got) != 0 {
 							t.Errorf("the reader got %v", got)
 						}
 					}
-					if err := readErr(c); !IsCloseError(err, 1000) {
+					if err := readErr(c); !errors.Is(err, net.ErrClosed) {
 						t.Errorf("a later read: %v", err)
 					}
 					if err := c.WriteMessage(TextMessage, nil); err != ErrCloseSent {
@@ -223,7 +223,7 @@ func TestShutdownOrder(t *testing.T) {
 		p.send(closeFrame(1000, ""))
 		advance(closeWait / 2)
 		stillWaiting(t, "the client", done)
-		if err := <-done; err != nil { // the server never closes
+		if err := <-done; err != nil { // the server noContext closes
 			t.Error(err)
 		}
 		if took := time.Since(start); took != closeWait {

@@ -56,8 +56,8 @@ func TestBufferSizes(t *testing.T) {
 	} {
 		a, _ := net.Pipe()
 		c := newConn(a, connConfig{readBufferSize: tt.asked, writeBufferSize: tt.asked})
-		if int(c.readSize) != tt.read || int(c.writeSize) != tt.write {
-			t.Errorf("of %d: %d to read, %d to write", tt.asked, c.readSize, c.writeSize)
+		if int(c.read.buf.size) != tt.read || int(c.write.size) != tt.write {
+			t.Errorf("of %d: %d to read, %d to write", tt.asked, c.read.buf.size, c.write.size)
 		}
 		c.Close()
 	}

@@ -15,11 +15,11 @@ func TestLongMessageIsReadAtOnce(t *testing.T) {
 	for range 100 { // it may come in pieces, but hardly every time
 		p.send(textFrame(want))
 		wantRead(t, c, want)
-		if c.raw.n == 30_000+8 {
+		if c.read.socket.n == 30_000+8 {
 			return
 		}
 	}
-	t.Errorf("the last read into the buffer took %d bytes of the message", c.raw.n)
+	t.Errorf("the last read into the buffer took %d bytes of the message", c.read.socket.n)
 }
 
 // A peer that stops after the first bytes of a frame ties up no large buffer,
@@ -32,13 +32,13 @@ func TestLargeBufferIsGivenBack(t *testing.T) {
 		wantRead(t, c, large)
 	}
 	p.Write([]byte("\x81"))
-	for c.r == c.w {
+	for c.read.buf.r == c.read.buf.w {
 		c.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
 		if err := readErr(c); !isTimeout(err) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(c.rbuf.b); n > defaultBufferSize {
+	if n := len(c.read.buf.buf.b); n > defaultBufferSize {
 		t.Errorf("a byte is kept in a buffer of %d bytes", n)
 	}
 	c.SetReadDeadline(time.Time{})

@@ -232,7 +232,7 @@ func TestHeldUntil(t *testing.T) {
 			return nil
 		}, "1 2 \x03\xe9"},
 		{"failing", func(c *Conn) error {
-			c.fail(violation("broken"))
+			c.fail(violation("broken"), CloseProtocolError, "broken")
 			return nil
 		}, "1 2 \x03\xeabroken"},
 		{"the last message at hand", func(c *Conn) error {
@@ -342,7 +342,7 @@ func TestPastDeadlineIsNotHeld(t *testing.T) {
 		wantRead(t, c, "a")
 		c.SetWriteDeadline(time.Now().Add(time.Minute))
 		write(t, c, "in time")
-		if !c.held.Load() {
+		if c.write.delayed.Load() == delayedNone {
 			t.Error("a write before its deadline is not held")
 		}
 		c.SetWriteDeadline(aLongTimeAgo)

@@ -1,9 +1,8 @@
-package websocket
+package lock
 
 import (
 	"context"
-	"net"
-	"os"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +14,7 @@ import (
 //
 // A connection has three, always taken in this order: the reading half, the
 // message, the wire. See the comment on Conn.
-type right struct {
+type Mutex struct {
 	state atomic.Uint32 // rightFree, rightHeld or rightContended
 	ended bool          // nobody may wait any more
 	mu    sync.Mutex    // guards first and ended
@@ -35,24 +34,28 @@ type waiter struct {
 	next     *waiter
 }
 
-// errClosed is the error of a wait for a right of a connection that is closed.
-var errClosed error = &closedError{net.ErrClosed}
+// ErrClosed is the error of a wait for a right of a connection that is closed.
+var ErrClosed = errors.New("closed")
+var ErrDeadline = errors.New("deadline")
 
-func (r *right) tryLock() bool { return r.state.CompareAndSwap(rightFree, rightHeld) }
+type Deadline interface{ Deadline() time.Time }
 
-func (r *right) isFree() bool { return r.state.Load() == rightFree }
-
-// lock takes the right. It fails, with nothing taken, when ctx ends or the
-// deadline passes first; never and a zero deadline do not.
-func (r *right) lock(ctx context.Context, deadline time.Time) error {
-	if r.tryLock() {
-		return nil
+func get(d Deadline) time.Time {
+	if d == nil {
+		return time.Time{}
 	}
-	return r.wait(ctx, &bound{deadline: deadline})
+	return d.Deadline()
 }
 
+func (r *Mutex) TryLock() bool { return r.state.CompareAndSwap(rightFree, rightHeld) }
+
+func (r *Mutex) isFree() bool { return r.state.Load() == rightFree }
+
 // wait is lock with the deadline that b has, also if it gets another meanwhile.
-func (r *right) wait(ctx context.Context, b *bound) error {
+func (r *Mutex) Lock(ctx context.Context, b Deadline) error {
+	if r.TryLock() {
+		return nil
+	}
 	r.mu.Lock()
 	if r.state.Swap(rightContended) == rightFree {
 		r.mu.Unlock()
@@ -60,7 +63,7 @@ func (r *right) wait(ctx context.Context, b *bound) error {
 	}
 	if r.ended {
 		r.mu.Unlock()
-		return errClosed
+		return ErrClosed
 	}
 	w := &waiter{done: make(chan struct{}), deadline: make(chan struct{}, 1)}
 	last := &r.first
@@ -73,17 +76,17 @@ func (r *right) wait(ctx context.Context, b *bound) error {
 	err := w.wait(ctx, b)
 	if err != nil && !r.leave(w) && !w.refused {
 		// The right was handed over while we gave up: pass it on.
-		r.unlock()
+		r.Unlock()
 	}
 	if err == nil && w.refused {
-		err = errClosed
+		err = ErrClosed
 	}
 	return err
 }
 
-func (w *waiter) wait(ctx context.Context, b *bound) error {
+func (w *waiter) wait(ctx context.Context, b Deadline) error {
 	for {
-		if over, err := w.waitUntil(ctx, b.get()); over {
+		if over, err := w.waitUntil(ctx, get(b)); over {
 			return err
 		}
 	}
@@ -106,16 +109,16 @@ func (w *waiter) waitUntil(ctx context.Context, deadline time.Time) (over bool, 
 	case <-w.done:
 		return true, nil
 	case <-expired:
-		return true, errWriteTimeout
+		return true, ErrDeadline
 	case <-ended:
-		return true, contextError(ctx)
+		return true, ctx.Err()
 	case <-w.deadline:
 		return false, nil
 	}
 }
 
 // leave takes w out of the queue and reports whether it was still there.
-func (r *right) leave(w *waiter) bool {
+func (r *Mutex) leave(w *waiter) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for p := &r.first; *p != nil; p = &(*p).next {
@@ -127,14 +130,14 @@ func (r *right) leave(w *waiter) bool {
 	return false
 }
 
-func (r *right) unlock() {
+func (r *Mutex) Unlock() {
 	if !r.state.CompareAndSwap(rightHeld, rightFree) {
 		r.handOver()
 	}
 }
 
 // handOver gives a contended right to the first waiter.
-func (r *right) handOver() {
+func (r *Mutex) handOver() {
 	r.mu.Lock()
 	w := r.first
 	if w == nil {
@@ -147,7 +150,7 @@ func (r *right) handOver() {
 }
 
 // remind has those who wait for the right look at their deadline again.
-func (r *right) remind() {
+func (r *Mutex) WakeAll() {
 	if r.state.Load() != rightContended {
 		return
 	}
@@ -162,8 +165,8 @@ func (r *right) remind() {
 }
 
 // end sends away all who wait for the right, and from now on all who would
-// have to, with errClosed. Whoever holds it need not let go for that.
-func (r *right) end() {
+// have to, with ErrClosed. Whoever holds it need not let go for that.
+func (r *Mutex) Close() {
 	r.mu.Lock()
 	r.ended = true
 	for w := r.first; w != nil; w = w.next {
@@ -173,19 +176,3 @@ func (r *right) end() {
 	r.first = nil
 	r.mu.Unlock()
 }
-
-// A deadline passed while waiting for another goroutine. Nothing was sent or
-// read, so unlike a timeout of the network these are not permanent.
-var (
-	errWriteTimeout error = &timeoutError{"websocket: write timeout"}
-	errReadTimeout  error = &timeoutError{"websocket: read timeout"}
-)
-
-// A timeoutError is a net.Error for which errors.Is(err,
-// os.ErrDeadlineExceeded) holds.
-type timeoutError struct{ text string }
-
-func (e *timeoutError) Error() string   { return e.text }
-func (e *timeoutError) Timeout() bool   { return true }
-func (e *timeoutError) Temporary() bool { return true }
-func (e *timeoutError) Unwrap() error   { return os.ErrDeadlineExceeded }
