@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -459,4 +460,37 @@ func TestPongAmongWriters(t *testing.T) {
 		}
 	}
 	t.Error("no pong among 100,000 messages")
+}
+
+// A handler that panics, or ends its goroutine, ends the reading; it does not leave it locked.
+func TestHandlerDoesNotReturn(t *testing.T) {
+	for _, kind := range []string{"ping", "pong", "close"} {
+		for name, leave := range map[string]func(){
+			"panic": func() { panic("handler") },
+			"exit":  runtime.Goexit,
+		} {
+			bubble(t, kind+" "+name, func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: true})
+				c.SetPingHandler(func(string) error { leave(); return nil })
+				c.SetPongHandler(func(string) error { leave(); return nil })
+				c.SetCloseHandler(func(int, string) error { leave(); return nil })
+				p.drain()
+				go p.send(map[string]wireFrame{"ping": pingFrame(""), "pong": pongFrame(""), "close": closeFrame(1000, "")}[kind])
+				gone := make(chan bool)
+				go func() {
+					defer close(gone)
+					defer func() { recover() }()
+					c.ReadMessage()
+				}()
+				<-gone
+				if err := ended(t, "a read", asyncRead(c)).err; err != errHandlerExit {
+					t.Errorf("a read: %v", err)
+				}
+				if err := ended(t, "Ping", async(func() error { return c.Ping(t.Context()) })); err != errHandlerExit {
+					t.Errorf("Ping: %v", err)
+				}
+				ended(t, "Shutdown", async(func() error { return c.Shutdown(t.Context(), 1000, "") }))
+			})
+		}
+	}
 }

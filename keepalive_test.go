@@ -389,3 +389,52 @@ func TestKeepAliveErrorIsPermanent(t *testing.T) {
 		}
 	})
 }
+
+// A peer that sends all the time is alive, however long a handler takes.
+func TestKeepAliveSlowHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second, Timeout: time.Second}})
+		c.SetPingHandler(func(string) error { <-time.After(10 * time.Second); return nil })
+		p.drain()
+		go func() {
+			for range 10 {
+				p.send(pingFrame("x"))
+			}
+			p.send(textFrame("alive"))
+		}()
+		wantRead(t, c, "alive")
+	})
+}
+
+// A reader that polls with a deadline is one that waits, so it notices that the peer is gone.
+func TestKeepAlivePollingReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: 10 * time.Second}})
+		p.drain()
+		start := time.Now()
+		for {
+			c.SetReadDeadline(time.Now().Add(time.Second))
+			if err := readErr(c); strings.Contains(err.Error(), "peer is gone") {
+				break
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatal("a peer that is gone was not noticed")
+			}
+		}
+	})
+}
+
+// Nobody reads: the pongs would not be seen, so silence proves nothing.
+func TestKeepAliveWithoutReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second}})
+		frames := p.collect()
+		advance(time.Minute)
+		go p.send(textFrame("a"))
+		wantRead(t, c, "a")
+		c.Close()
+		if n := len(<-frames); n < 30 {
+			t.Errorf("%d pings in a minute", n)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -225,4 +226,45 @@ func TestPartOfPingTakesSmallBuffer(t *testing.T) {
 			t.Errorf("%d bytes are kept in a buffer of %d bytes", c.read.buf.w-c.read.buf.r, n)
 		}
 	})
+}
+
+// The memory of a message of unknown length ends at the read limit, whatever it inflates to or
+// however it is cut.
+func TestPeakMemory(t *testing.T) {
+	const limit = 64 << 20
+	var bomb []byte // inflates to 256 MiB
+	zeros := deflatedFrame(strings.Repeat("\x00", 256<<20))
+	bomb = wireBytes([]wireFrame{zeros}, true)
+	piece := frame(0x00, strings.Repeat("x", 1<<20))
+	fragments := wireBytes([]wireFrame{frame(0x02, "")}, true)
+	for range 65 {
+		fragments = append(fragments, wireBytes([]wireFrame{piece}, true)...)
+	}
+	for name, stream := range map[string][]byte{"compressed": bomb, "fragmented": fragments} {
+		for method, read := range map[string]func(c *Conn) error{
+			"ReadMessage": readErr,
+			"Messages": func(c *Conn) error {
+				for _, err := range c.Messages(t.Context()) {
+					return err
+				}
+				return nil
+			},
+		} {
+			t.Run(name+" "+method, func(t *testing.T) {
+				runtime.GC()
+				var before, m runtime.MemStats
+				runtime.ReadMemStats(&before)
+				c := newConn(&scriptConn{script: stream}, wireConfig(true, true, false))
+				c.SetReadLimit(limit)
+				if err := read(c); err != ErrReadLimit {
+					t.Fatal(err)
+				}
+				runtime.ReadMemStats(&m)
+				// Nothing that was allocated may have been collected, so this is more than the peak.
+				if n := m.TotalAlloc - before.TotalAlloc; n > limit*13/10 {
+					t.Errorf("allocated %d MiB, want at most 1.3 times %d", n>>20, limit>>20)
+				}
+			})
+		}
+	}
 }

@@ -128,9 +128,19 @@ func overTCP(t testing.TB, cfg connConfig) (*Conn, *peer) {
 }
 
 func overTLS(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	a, b := tcpPair(t)
+	return playTLS(t, a, b, cfg)
+}
+
+// tlsOverPipe is overTLS without a network.
+func tlsOverPipe(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	a, b := net.Pipe()
+	return playTLS(t, a, b, cfg)
+}
+
+func playTLS(t testing.TB, a, b net.Conn, cfg connConfig) (*Conn, *peer) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
-	a, b := tcpPair(t)
 	server := tls.Server(a, &tls.Config{Certificates: s.TLS.Certificates})
 	client := tls.Client(b, &tls.Config{InsecureSkipVerify: true})
 	done := async(client.Handshake)

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -292,4 +293,53 @@ func TestPingWithoutContext(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A KeepAlive's ping has a payload of its own, so a pong that nobody asked for ends no Ping.
+func TestPingBehindKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second, Timeout: time.Hour}})
+		asyncRead(c)
+		done := async(func() error { return c.Ping(t.Context()) })
+		f, _ := p.next()
+		kept, err := p.next() // a second later
+		if err != nil || kept.first != 0x89 || len(kept.payload) == 0 {
+			t.Fatalf("the ping of KeepAlive is %+v, %v", kept, err)
+		}
+		p.send(pongFrame(""))
+		stillWaiting(t, "Ping behind an unsolicited pong", done)
+		p.send(pongFrame(f.payload))
+		if err := ended(t, "Ping", done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Any number of pings may be in flight: what one costs does not depend on how many there are.
+func TestPingMany(t *testing.T) {
+	var k control
+	pings := make([]pendingPing, 200_000)
+	for i := range pings {
+		p := &pings[i]
+		p.done = make(chan error, 1)
+		binary.LittleEndian.PutUint64(p.payload[:], uint64(i))
+		if err := k.addPing(p); err != nil {
+			t.Fatal(err)
+		}
+		k.pingSent(p.payload[:])
+	}
+	for i := range pings {
+		if i%3 == 0 {
+			k.removePing(&pings[i]) // its context has ended
+		}
+	}
+	for i := range pings {
+		k.pongReceived(pings[i].payload[:])
+		if got, want := len(pings[i].done), min(1, i%3); got != want {
+			t.Fatalf("ping %d: ended %d times, want %d", i, got, want)
+		}
+	}
+	if k.pings.waiting != nil || k.pings.sent != nil {
+		t.Error("pings are still listed")
+	}
 }

@@ -77,6 +77,9 @@ func (r *readHalf) init(c *Conn, cfg connConfig) {
 
 // lock takes the half for a call that ends when ctx, which may be noContext, does.
 func (r *readHalf) lock(ctx context.Context) error {
+	if r.ending.Load() {
+		return r.endingError()
+	}
 	if !r.mu.TryLock() {
 		if err := r.wait(ctx); err != nil {
 			return err
@@ -106,16 +109,23 @@ func (r *readHalf) wait(ctx context.Context) error {
 	return contextError(ctx)
 }
 
-// check returns the error of a read that begins, or goes on, now. Once Shutdown has begun that of
-// everybody else's reads is net.ErrClosed.
+// check returns the error of a read that begins, or goes on, now.
 func (r *readHalf) check() error {
-	if r.ending.Load() && !r.dropping && r.conn.state.Load() != stateAborted {
-		return r.conn.netClosed("read")
+	if r.ending.Load() && !r.dropping {
+		return r.endingError()
 	}
 	if r.err == nil && r.conn.state.Load() != stateOpen {
 		r.end(r.conn.closeCause("read"))
 	}
 	return r.err
+}
+
+// endingError is the error of everybody else's reads once Shutdown has begun.
+func (r *readHalf) endingError() error {
+	if r.conn.state.Load() == stateAborted {
+		return r.conn.closeCause("read")
+	}
+	return r.conn.netClosed("read")
 }
 
 func (r *readHalf) unlock() {
