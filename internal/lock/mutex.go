@@ -3,7 +3,7 @@ package lock
 
 // A free lock goes to the goroutine that asks first, even if others wait: one that still has to be
 // scheduled would leave it idle. Once a waiter has been overtaken for a millisecond, Unlock hands
-// the lock to the first waiter instead. Invariant: while the lock is free and there are waiters,
+// it the lock instead, and goes on so with the others that waited long. Invariant: while the lock is free and there are waiters,
 // one of them was woken to take it, or a call of Unlock is about to choose one.
 
 import (
@@ -45,7 +45,11 @@ const (
 	woken    // a waiter was woken to take the lock, so Unlock need not wake another
 	starving // Unlock hands the lock to the first waiter; never together with woken
 
-	starvation = time.Millisecond // how long a waiter may be overtaken
+	starvation = time.Millisecond // a waiter overtaken for longer starves
+
+	// Having begun to hand over the lock, Unlock goes on while the first waiter waited longer than
+	// this. With a thousand waiters, stopping only at starvation would mean never to stop.
+	longWait = 4 * starvation
 )
 
 // TryLock takes m if it is free and has no waiters, and reports whether it did. If not, some call
@@ -271,7 +275,7 @@ func (m *Mutex) chooseLocked() *waiter {
 			m.removeLocked(w)
 			m.queue.recycleLast(w)
 			w.status.Store(granted)
-			if now()-w.since < starvation {
+			if now()-w.since <= longWait {
 				m.state.And(^uint32(starving))
 			}
 			return w

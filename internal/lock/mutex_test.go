@@ -207,6 +207,43 @@ func TestHandOff(t *testing.T) {
 	})
 }
 
+// Once there is one that starves, all that have waited for long are served at once.
+func TestHandOffToAll(t *testing.T) {
+	for _, test := range []struct {
+		waited    time.Duration
+		overtaken bool // the second waiter
+	}{{2 * time.Millisecond, true}, {5 * time.Millisecond, false}} {
+		bubble(t, test.waited.String(), func(t *testing.T) {
+			var m lock.Mutex
+			m.TryLock()
+			wait := func() error { return m.Lock(nil, nil) }
+			first, second := async(wait), async(wait)
+			time.Sleep(test.waited)
+			overtake(t, &m)
+			m.Unlock()
+			if err := ended(t, "the first", first); err != nil {
+				t.Error(err)
+			}
+			procs := runtime.GOMAXPROCS(1)
+			m.Unlock()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // wait no longer than needed
+			err := m.Lock(ctx, nil)
+			runtime.GOMAXPROCS(procs)
+			if overtaken := err == nil; overtaken != test.overtaken {
+				t.Errorf("overtaken is %v", overtaken)
+			} else if overtaken {
+				m.Unlock()
+			}
+			if err := ended(t, "the second", second); err != nil {
+				t.Error(err)
+			}
+			m.Unlock()
+			wantFree(t, &m)
+		})
+	}
+}
+
 // A waiter gives up for each reason at each place in the queue, and the others are served.
 func TestGivingUp(t *testing.T) {
 	tests := []struct {
@@ -343,15 +380,19 @@ func TestDeadlineChangedWhileQueueing(t *testing.T) {
 			m.TryLock()
 			from := time.Now()
 			d := &changing{m: &m, reads: reads, deadline: deadline{at: from.Add(time.Hour)}}
-			done := async(func() error { return m.Lock(nil, d) })
-			time.Sleep(time.Minute)
-			d.set(from.Add(2 * time.Minute))
-			m.DeadlineChanged(from.Add(2 * time.Minute)) // causes the third read
+			done := async(func() error {
+				err := m.Lock(nil, d)
+				if took, want := time.Since(from), d.changed.Add(time.Second).Sub(from); took != want {
+					t.Errorf("took %v, want %v", took, want)
+				}
+				return err
+			})
+			if reads == 3 {
+				time.Sleep(time.Minute)
+				d.deadline.change(&m, from.Add(2*time.Minute)) // causes the third read
+			}
 			if err := <-done; err != lock.ErrDeadline {
 				t.Error(err)
-			}
-			if took := time.Since(from); took > 2*time.Minute {
-				t.Errorf("took %v", took)
 			}
 		})
 	}
@@ -360,13 +401,15 @@ func TestDeadlineChangedWhileQueueing(t *testing.T) {
 // A changing deadline becomes a second after one of its reads.
 type changing struct {
 	deadline
-	m     *lock.Mutex
-	reads int
+	m       *lock.Mutex
+	reads   int
+	changed time.Time
 }
 
 func (d *changing) Deadline() time.Time {
 	at := d.deadline.Deadline()
 	if d.reads--; d.reads == 0 {
+		d.changed = time.Now()
 		d.change(d.m, time.Now().Add(time.Second))
 	}
 	return at
