@@ -126,7 +126,7 @@ func (c *Conn) NetConn() net.Conn {
 // have no deadlines.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	err := c.read.deadline.set(t)
-	c.read.mu.WakeAll()
+	c.read.mu.DeadlineChanged(t)
 	return err
 }
 
@@ -139,8 +139,8 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 // WriteMessageContext.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.write.deadline.set(t)
-	c.write.msg.WakeAll()
-	c.write.mu.WakeAll()
+	c.write.msg.DeadlineChanged(t)
+	c.write.mu.DeadlineChanged(t)
 	return nil
 }
 

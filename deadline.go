@@ -80,7 +80,7 @@ func (d *ioDeadline) setNetConn(t time.Time) error {
 }
 
 // set makes t the application's deadline. It acts on a wait for the network in progress; for waits
-// for a lock see lock.Mutex.WakeAll.
+// for a lock see lock.Mutex.DeadlineChanged.
 func (d *ioDeadline) set(t time.Time) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -99,12 +99,7 @@ func (w *writeHalf) lock(ctx context.Context) error {
 
 // wait takes mu when it is locked. It fails when ctx ends or d passes first.
 func (w *writeHalf) wait(ctx context.Context, d lock.Deadline) error {
-	err := w.mu.Lock(ctx, d)
-	if err != nil {
-		// The lock may have been handed to us while we gave up, so work may have been left for us.
-		w.doWork()
-	}
-	return lockError(ctx, err)
+	return lockError(ctx, w.mu.Lock(ctx, d))
 }
 
 // lockError translates an error of lock.Mutex for a write.
