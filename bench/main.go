@@ -1,6 +1,6 @@
-// Command bench measures this module beside other WebSocket libraries, each
-// in an echo server of its own, against a raw TCP echo as the floor. It needs
-// Linux and the go command, and is run in its own directory: go run .
+// Command bench measures this module beside other WebSocket libraries, each in an echo server of
+// its own, against a raw TCP echo as the floor. It needs Linux and the go command, and is run in
+// its own directory: go run .
 package main
 
 import (
@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +51,7 @@ func run() error {
 		fmt.Fprintln(os.Stderr, "WITHOUT npm ws:", err)
 		set.who = without(set.who, "node")
 	}
-	if h.place, err = place(); err != nil {
+	if h.places, err = newPlacements(); err != nil {
 		return err
 	}
 	if set.syscalls {
@@ -81,7 +83,8 @@ func parseFlags() (settings, error) {
 	flag.DurationVar(&s.time, "time", 200*time.Millisecond, "length of one measurement")
 	which := flag.String("scenario", "", "run only scenarios whose name matches this regular expression")
 	lib := flag.String("lib", "", "run only libraries whose name matches this regular expression")
-	quick := flag.Bool("quick", false, "five rounds of 150ms, 2,000 idle connections")
+	procs := flag.String("procs", "1,2", "GOMAXPROCS of the servers, by commas; with more than one only echoes and broadcasts are run")
+	quick := flag.Bool("quick", false, "five rounds of 150ms, 2,000 idle connections, GOMAXPROCS=1 alone")
 	flag.BoolVar(&s.syscalls, "syscalls", false, "count system calls per message with strace instead of measuring time")
 	flag.StringVar(&s.json, "json", "", "write everything measured to this file")
 	flag.StringVar(&s.chart, "chart", "", "draw a chart into this file (.svg or .png)")
@@ -90,16 +93,24 @@ func parseFlags() (settings, error) {
 		return s, fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 	if *quick {
-		s.rounds, s.time = 5, 150*time.Millisecond
+		s.rounds, s.time, *procs = 5, 150*time.Millisecond, "1"
 	}
 	if s.rounds < 1 {
 		return s, fmt.Errorf("-rounds %d: at least one is needed", s.rounds)
 	}
-	return s, s.choose(*which, *lib, *quick)
+	var counts []int
+	for field := range strings.SplitSeq(*procs, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return s, fmt.Errorf("-procs %q: not a list of numbers of processors", *procs)
+		}
+		counts = append(counts, n)
+	}
+	return s, s.choose(*which, *lib, counts, *quick)
 }
 
 // choose fills in the scenarios and contenders the patterns match.
-func (s *settings) choose(which, lib string, quick bool) error {
+func (s *settings) choose(which, lib string, procs []int, quick bool) error {
 	scenarioPattern, err := regexp.Compile(which)
 	if err != nil {
 		return err
@@ -113,8 +124,10 @@ func (s *settings) choose(which, lib string, quick bool) error {
 			sc.conns = 2_000
 			sc.title += " (2,000 of them)"
 		}
-		if scenarioPattern.MatchString(sc.name) {
-			s.scenarios = append(s.scenarios, sc)
+		for _, n := range procs {
+			if sc, ok := sc.with(n); ok && scenarioPattern.MatchString(sc.name) {
+				s.scenarios = append(s.scenarios, sc)
+			}
 		}
 	}
 	for _, c := range contenders {

@@ -1,8 +1,7 @@
 package main
 
-// Interleaved rounds: A B C, then B C A, then C A B. A round is short, so what
-// slows the machine down for a while slows all of them, and a ratio taken
-// within a round holds.
+// Interleaved rounds: A B C, then B C A, then C A B. A round is short, so what slows the machine
+// down for a while slows all of them, and a ratio taken within a round holds.
 
 import (
 	"errors"

@@ -1,7 +1,6 @@
 package load
 
-// The checks must fail when the server is wrong: each test corrupts a right
-// answer.
+// The checks must fail when the server is wrong: each test corrupts a right answer.
 
 import (
 	"bytes"
@@ -51,11 +50,11 @@ func TestBytesCheckerNoticesEveryByte(t *testing.T) {
 			wrong := bytes.Clone(b.replies)
 			wrong[i] ^= 0x20
 			if _, err := receive(&bytesChecker{}, b, wrong); err == nil {
-				t.Fatalf("byte %d wrong, and nobody noticed", i)
+				t.Fatalf("byte %d is wrong and was not noticed", i)
 			}
 		}
 		if _, err := receive(&bytesChecker{}, b, append(bytes.Clone(b.replies), b.replies...)); err == nil {
-			t.Error("every reply came twice, and nobody noticed")
+			t.Error("every reply came twice, which was not noticed")
 		}
 	}
 }
@@ -67,7 +66,7 @@ func TestInflateCheckerNoticesEveryByte(t *testing.T) {
 		wrong := bytes.Clone(b.payload[0])
 		wrong[i] ^= 0x20
 		if _, err := receive(c, b, appendFrame(nil, opText|rsv1Bit, nil, compress(wrong))); err == nil {
-			t.Fatalf("byte %d wrong, and nobody noticed", i)
+			t.Fatalf("byte %d is wrong and was not noticed", i)
 		}
 		c = newInflateChecker(false)
 	}
@@ -78,7 +77,7 @@ func TestInflateCheckerNoticesEveryByte(t *testing.T) {
 		}
 	}
 	if _, err := receive(c, b, append(bytes.Clone(right), right...)); err == nil {
-		t.Error("the reply came twice, and nobody noticed")
+		t.Error("the reply came twice, which was not noticed")
 	}
 	if _, err := receive(c, b, appendFrame(nil, opText, nil, b.payload[0])); err == nil {
 		t.Error("an uncompressed reply was accepted")
