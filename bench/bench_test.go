@@ -15,6 +15,14 @@ import (
 	"github.com/tautws/websocket/bench/load"
 )
 
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == shardCommand {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
 func TestEveryServerInEveryScenario(t *testing.T) {
 	h := host{dir: t.TempDir()}
 	if err := h.build(); err != nil {
@@ -34,8 +42,11 @@ func TestEveryServerInEveryScenario(t *testing.T) {
 			}
 			for _, l := range o.lines {
 				for _, m := range l.samples {
-					if s.kind != idleLoad && (m.Operations == 0 || m.CPU <= 0) {
+					if !s.parked() && (m.Operations == 0 || m.CPU <= 0) {
 						t.Errorf("%s: nothing measured: %+v", l.contender, m)
+					}
+					if s.kind == crowdLoad && m.Operations != s.conns {
+						t.Errorf("%s: broadcast to %d of %d connections", l.contender, m.Operations, s.conns)
 					}
 					if s.latency() && !(0 < m.P50 && m.P50 <= m.P99 && m.P99 <= m.P999) {
 						t.Errorf("%s: latencies out of order: %+v", l.contender, m)
@@ -59,7 +70,7 @@ func TestEveryServerInEveryScenario(t *testing.T) {
 func small() []scenario {
 	var small []scenario
 	large := overTLS(echo("1MiB-tls", "1 MiB over TLS", 2, 1, 1<<20, load.Binary))
-	for i, s := range append(slices.Clone(scenarios), large) {
+	for i, s := range append(slices.Clone(scenarios), large, crowd(5)) {
 		s.conns = min(s.conns, 5)
 		s.echo.Conns = min(s.echo.Conns, 5)
 		for procs := 1; procs <= 2; procs++ {

@@ -6,8 +6,10 @@ package main
 import (
 	"flag"
 	"fmt"
+	"log"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +18,12 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == shardCommand {
+		if err := shardMain(os.Args[2:]); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -84,6 +92,7 @@ func parseFlags() (settings, error) {
 	which := flag.String("scenario", "", "run only scenarios whose name matches this regular expression")
 	lib := flag.String("lib", "", "run only libraries whose name matches this regular expression")
 	procs := flag.String("procs", "1,2", "GOMAXPROCS of the servers, by commas; with more than one only echoes and broadcasts are run")
+	crowded := flag.Int("crowd", 0, "also park so many connections with each library, in as many processes as it takes")
 	quick := flag.Bool("quick", false, "five rounds of 150ms, 2,000 idle connections, GOMAXPROCS=1 alone")
 	flag.BoolVar(&s.syscalls, "syscalls", false, "count system calls per message with strace instead of measuring time")
 	flag.StringVar(&s.json, "json", "", "write everything measured to this file")
@@ -106,11 +115,15 @@ func parseFlags() (settings, error) {
 		}
 		counts = append(counts, n)
 	}
-	return s, s.choose(*which, *lib, counts, *quick)
+	all := scenarios
+	if *crowded > 0 {
+		all = append(slices.Clone(all), crowd(*crowded))
+	}
+	return s, s.choose(all, *which, *lib, counts, *quick)
 }
 
-// choose fills in the scenarios and contenders the patterns match.
-func (s *settings) choose(which, lib string, procs []int, quick bool) error {
+// choose fills in those of all scenarios and of the contenders that the patterns match.
+func (s *settings) choose(all []scenario, which, lib string, procs []int, quick bool) error {
 	scenarioPattern, err := regexp.Compile(which)
 	if err != nil {
 		return err
@@ -119,8 +132,8 @@ func (s *settings) choose(which, lib string, procs []int, quick bool) error {
 	if err != nil {
 		return err
 	}
-	for _, sc := range scenarios {
-		if quick && sc.conns > 2_000 {
+	for _, sc := range all {
+		if quick && sc.kind == idleLoad && sc.conns > 2_000 {
 			sc.conns = 2_000
 			sc.title += " (2,000 of them)"
 		}
@@ -151,6 +164,9 @@ func (s *settings) checkFiles() error {
 		need := uint64(sc.connections()*len(s.who) + 100)
 		if sc.kind == idleLoad {
 			need = uint64(sc.conns + 100)
+		}
+		if sc.kind == crowdLoad {
+			need = uint64(min(sc.conns, shardLimit) + 100)
 		}
 		if limit.Max < need {
 			return fmt.Errorf("scenario %s needs %d open files, the hard limit is %d (ulimit -Hn)", sc.name, need, limit.Max)

@@ -23,6 +23,7 @@ type sample struct {
 	P999       float64 `json:"p999_ns,omitempty"`
 	Resident   float64 `json:"resident_bytes,omitempty"` // per connection
 	Heap       float64 `json:"heap_bytes,omitempty"`     // per connection
+	Kernel     float64 `json:"kernel_bytes,omitempty"`   // per connection, both ends
 }
 
 // subject is a contender's server with the load of one scenario connected.

@@ -36,6 +36,14 @@ type process struct {
 	stderr bytes.Buffer
 }
 
+// place returns where to run servers with the given GOMAXPROCS.
+func (h host) place(procs int) placement {
+	if h.places == nil {
+		return placement{}
+	}
+	return h.places.choose(procs)
+}
+
 // build compiles every server program.
 func (h host) build() error {
 	out, err := exec.Command("go", "build", "-o", h.dir+string(filepath.Separator), "./server/...").CombinedOutput()
@@ -63,11 +71,7 @@ func (h host) start(c contender, s scenario) (*process, error) {
 		return nil, err
 	}
 	p.stdin, p.stdout, p.close = bufio.NewWriter(in), bufio.NewReader(out), in.Close
-	var place placement
-	if h.places != nil {
-		place = h.places.choose(s.procs)
-	}
-	if err := place.start(p.cmd); err != nil {
+	if err := h.place(s.procs).start(p.cmd); err != nil {
 		return nil, err
 	}
 	line, err := p.stdout.ReadString('\n')

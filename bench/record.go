@@ -76,7 +76,7 @@ func (o outcome) record() scenarioRecord {
 	r := scenarioRecord{Name: o.scenario.name, Title: o.scenario.title, Unit: o.scenario.unit, Procs: o.scenario.procs}
 	for _, l := range o.lines {
 		c := contenderRecord{Name: l.contender, Rounds: l.samples}
-		if o.scenario.kind == idleLoad {
+		if o.scenario.parked() {
 			c.Resident = new(figure(l.samples, residentOf))
 			c.Heap = new(figure(l.samples, heapOf))
 		} else {

@@ -11,7 +11,7 @@ import (
 // print writes the tables of o.
 func (o outcome) print(w io.Writer) {
 	fmt.Fprintf(w, "\n%s (%s)\n", o.scenario.title, o.scenario.name)
-	if o.scenario.kind == idleLoad {
+	if o.scenario.parked() {
 		o.printMemory(w)
 	} else {
 		o.printCost(w)
@@ -29,10 +29,19 @@ func newTable(w io.Writer) *tabwriter.Writer {
 func (o outcome) printMemory(w io.Writer) {
 	t := newTable(w)
 	defer t.Flush()
-	fmt.Fprint(t, "\tKiB/connection\tto gorilla\tto floor\tof it heap\t\n")
+	fmt.Fprint(t, "\tKiB/connection\tto gorilla\tto floor\tof it heap\t")
+	if o.scenario.kind == crowdLoad {
+		fmt.Fprint(t, "kernel, both ends\tbroadcast to all\t")
+	}
+	fmt.Fprintln(t)
 	for _, l := range o.lines {
-		fmt.Fprintf(t, "%s\t%.1f\t%s\t%s\t%.1f\t\n", l.contender, figure(l.samples, residentOf).Median/1024,
+		fmt.Fprintf(t, "%s\t%.1f\t%s\t%s\t%.1f\t", l.contender, figure(l.samples, residentOf).Median/1024,
 			o.compare(l, gorilla, residentOf), o.compare(l, floor, residentOf), figure(l.samples, heapOf).Median/1024)
+		if o.scenario.kind == crowdLoad {
+			fmt.Fprintf(t, "%.1f\t%s\t", figure(l.samples, kernelOf).Median/1024,
+				rounded(1e9*figure(l.samples, secondsOf).Median))
+		}
+		fmt.Fprintln(t)
 	}
 }
 

@@ -1,6 +1,6 @@
 package main
 
-// What is measured. Every scenario is one of four loads: echo, handshake, broadcast, idle.
+// What is measured. Every scenario is one of five loads: echo, handshake, broadcast, idle, crowd.
 
 import (
 	"fmt"
@@ -16,6 +16,7 @@ const (
 	handshakeLoad
 	broadcastLoad
 	idleLoad
+	crowdLoad
 )
 
 type scenario struct {
@@ -158,3 +159,6 @@ func (s scenario) connections() int { return max(s.conns, s.echo.Conns) }
 func (s scenario) latency() bool {
 	return s.kind == echoLoad && s.echo.Replies == 0 || s.kind == broadcastLoad
 }
+
+// parked tells whether s is about memory and not about time.
+func (s scenario) parked() bool { return s.kind == idleLoad || s.kind == crowdLoad }

@@ -54,6 +54,8 @@ func p99Of(s sample) float64      { return s.P99 }
 func p999Of(s sample) float64     { return s.P999 }
 func residentOf(s sample) float64 { return s.Resident }
 func heapOf(s sample) float64     { return s.Heap }
+func kernelOf(s sample) float64   { return s.Kernel }
+func secondsOf(s sample) float64  { return s.Seconds }
 
 // latencies are the figures of the time from a message to its answer or delivery.
 var latencies = []struct {
@@ -63,7 +65,7 @@ var latencies = []struct {
 
 // figure is what the ratios of a scenario compare.
 func (s scenario) figure() func(sample) float64 {
-	if s.kind == idleLoad {
+	if s.parked() {
 		return residentOf
 	}
 	return cpuOf
