@@ -69,7 +69,7 @@ func TestEveryServerInEveryScenario(t *testing.T) {
 // messages over TLS of more than a socket takes at once.
 func small() []scenario {
 	var small []scenario
-	large := overTLS(echo("1MiB-tls", "1 MiB over TLS", 2, 1, 1<<20, load.Binary))
+	large := overTLS(echo("8MiB-tls", "8 MiB over TLS", 1, 1, 8<<20, load.Binary))
 	for i, s := range append(slices.Clone(scenarios), large, crowd(5)) {
 		s.conns = min(s.conns, 5)
 		s.echo.Conns = min(s.echo.Conns, 5)

@@ -46,6 +46,12 @@ func TestBytesCheckerNoticesEveryByte(t *testing.T) {
 		if done, err := receive(&bytesChecker{}, b, b.replies); err != nil || done != 3 {
 			t.Fatalf("right replies: %d done, %v", done, err)
 		}
+		size := len(b.replies) / 3
+		for cut, want := range map[int]int{1: 0, size - 1: 0, size: 1, 2*size - 1: 1, 3*size - 1: 2} {
+			if done, err := receive(&bytesChecker{}, b, b.replies[:cut]); err != nil || done != want {
+				t.Errorf("%d bytes of replies of %d: %d done, want %d (%v)", cut, size, done, want, err)
+			}
+		}
 		for i := range b.replies {
 			wrong := bytes.Clone(b.replies)
 			wrong[i] ^= 0x20
