@@ -52,6 +52,7 @@ var scenarios = []scenario{
 	overTLS(echo("64B-tls", "64 B over TLS, one in flight on each of 100 connections", 100, 1, 64, load.Binary)),
 	contexts(echo("64B-contexts", "64 B, 100 connections, a context for each call and none", 100, 1, 64, load.Binary)),
 	writers(echo("64B-writers", "64 B from 64 goroutines to one connection", 1, 1, 64, load.Binary), 64, 64),
+	writers(echo("64B-writers-1000", "64 B from 1,000 goroutines to one connection", 1, 1, 64, load.Binary), 1000, 4),
 	{name: "handshake", title: "handshakes: connect, upgrade, close", kind: handshakeLoad, unit: "handshake",
 		conns: 32, only: []string{floor, gorilla, plain, "coder", "gws", "gobwas", "node ws"}, chart: true},
 	broadcast("broadcast", "512 B to 1,000 connections, one message in flight", 1000, 1, 512),
