@@ -1,7 +1,7 @@
 package websocket
 
-// The server side of the opening handshake. All that can be rejected is rejected as plain HTTP before the
-// hijack; after it there is one write, the 101, and then only frames.
+// The server side of the opening handshake. All that can be rejected is rejected as plain HTTP before
+// the hijack; after it there is one write, the 101, and then only frames.
 
 import (
 	"bufio"

@@ -331,7 +331,10 @@ func TestUpgradeEarlyData(t *testing.T) {
 	result := make(chan error, 1)
 	l := servePipes(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u := Upgrader{Error: func(http.ResponseWriter, *http.Request, int, error) { t.Error("there is nothing to answer") }}
-		_, err := u.Upgrade(w, r, nil)
+		c, err := u.Upgrade(w, r, nil)
+		if c != nil {
+			c.Close()
+		}
 		result <- err
 	})})
 	c := l.dial()
@@ -520,7 +523,7 @@ func TestUpgradeHTTP2(t *testing.T) {
 	}
 }
 
-// A handshake that succeeds allocates nothing of its own before the Conn.
+// A handshake that succeeds allocates nothing before the Conn.
 func TestUpgradeAllocations(t *testing.T) {
 	r := parseRequest(t, strings.Replace(plainRequest, "Connection", "Origin: http://server.example.com\r\nConnection", 1))
 	u := Upgrader{Origins: []string{"https://*.example.com", "https://app.example:8443"}}

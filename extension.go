@@ -77,7 +77,8 @@ func parseWindowBits(s string) (bits int, ok bool) {
 
 // acceptDeflate answers the offers of a client: it takes the first permessage-deflate that is
 // acceptable and returns the value for Sec-WebSocket-Extensions, "" if there is none. An offer that
-// cannot be accepted is declined and the next one tried; no offer makes the handshake fail (RFC 7692 §5.1).
+// cannot be accepted is declined and the next one tried; no offer makes the handshake fail (RFC 7692
+// §5.1).
 //
 //	offered                       answered, when contexts are kept    and otherwise
 //	                              -                                   server_no_..., client_no_context_takeover
@@ -87,7 +88,7 @@ func parseWindowBits(s string) (bits int, ok bool) {
 //	client_max_window_bits        -                                   the same
 //	client_max_window_bits=N      client_max_window_bits=N            the same
 //
-// Every N can be promised for the server's own window, so it is taken as offered. The client is held
+// Every N can be promised for the server's own window, so it is taken as offered. The client keeps
 // to the window it announced, and asked for no smaller one: any is inflated alike.
 func acceptDeflate(lines []string, opts CompressionOptions) (p deflateParams, answer string) {
 	offers, _ := parseExtensions(lines) // of a malformed line the offers before the mistake count

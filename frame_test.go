@@ -5,6 +5,8 @@ package websocket
 import (
 	"bytes"
 	"testing"
+
+	"github.com/tautws/websocket/internal/mask"
 )
 
 type headerTest struct {
@@ -16,7 +18,7 @@ type headerTest struct {
 }
 
 // headerKey is the masking key of the masked ones.
-const headerKey maskingKey = 0x3d21fa37
+const headerKey mask.Key = 0x3d21fa37
 
 var headerTests = []headerTest{
 	{"empty text", "\x81\x00", 0x81, 0, false},

@@ -2,7 +2,8 @@ package websocket
 
 // The opening handshake as functions from headers to results (RFC 6455 §4): nothing here reads or
 // writes a connection. A rejection has two texts, a short one for the peer and one with the cause and
-// the remedy for the program. The rules of origins are in origin.go, those of extensions in extension.go.
+// the remedy for the program. The rules of origins are in origin.go, those of extensions in
+// extension.go.
 
 import (
 	"crypto/rand"
@@ -193,9 +194,9 @@ const (
 
 const notWebSocket = "websocket: the client is not using the websocket protocol: "
 
-// overHTTP2 is the remedy for a request that came over HTTP/2, where there is no Upgrade.
-const overHTTP2 = "; the request came over HTTP/2: to serve WebSocket over HTTP/2, wrap the server's handler with " +
-	"websocket.HTTP2Handler; without it clients must use HTTP/1.1"
+// overHTTP2 is the remedy for a request that came over HTTP/2 or later, where there is no Upgrade.
+const overHTTP2 = "; the request came over HTTP/2 or later, which has no Upgrade: to serve WebSocket over HTTP/2, " +
+	"wrap the server's handler with websocket.HTTP2Handler; otherwise clients must use HTTP/1.1"
 
 // checkRequest applies RFC 6455 §4.2.1 to a request, but for its key, its origin and its extensions.
 func checkRequest(r *http.Request) rejection {
@@ -224,7 +225,7 @@ func checkRequest(r *http.Request) rejection {
 		return rejection{http.StatusBadRequest, answerHost, notWebSocket + "the Host header is missing or empty; send the server's host in it"}
 	}
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		// RFC 9110 §7.8: the new protocol begins behind the whole request, so a body is not to be taken for frames.
+		// RFC 9110 §7.8: the new protocol begins behind the whole request, so a body is no frames.
 		return rejection{http.StatusBadRequest, answerBody, notWebSocket + "the request has a body; send it without Content-Length and Transfer-Encoding"}
 	}
 	// RFC 6455 §4.2.1, item 6: a value of 13; §11.3.5: not more than once in a request.

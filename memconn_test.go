@@ -4,6 +4,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/tautws/websocket/internal/mask"
 )
 
 // A loopConn is a net.Conn whose peer sends the same bytes for ever, step
@@ -40,11 +42,11 @@ func (c *loopConn) SetWriteDeadline(time.Time) error { return nil }
 
 // clientFrame returns a masked frame.
 func clientFrame(first byte, payload []byte) []byte {
-	const key maskingKey = 0x04030201
+	const key mask.Key = 0x04030201
 	b := appendHeader(nil, first, len(payload), true, key)
 	n := len(b)
 	b = append(b, payload...)
-	mask(b[n:], b[n:], key)
+	mask.XOR(b[n:], b[n:], key)
 	return b
 }
 

@@ -128,9 +128,19 @@ func overTCP(t testing.TB, cfg connConfig) (*Conn, *peer) {
 }
 
 func overTLS(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	a, b := tcpPair(t)
+	return playTLS(t, a, b, cfg)
+}
+
+// tlsOverPipe is overTLS without a network.
+func tlsOverPipe(t testing.TB, cfg connConfig) (*Conn, *peer) {
+	a, b := net.Pipe()
+	return playTLS(t, a, b, cfg)
+}
+
+func playTLS(t testing.TB, a, b net.Conn, cfg connConfig) (*Conn, *peer) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
-	a, b := tcpPair(t)
 	server := tls.Server(a, &tls.Config{Certificates: s.TLS.Certificates})
 	client := tls.Client(b, &tls.Config{InsecureSkipVerify: true})
 	done := async(client.Handshake)
@@ -356,7 +366,7 @@ func (s *sink) count() int {
 // expectEnd reads until the stream ends, however it does.
 func (p *peer) expectEnd() {
 	p.t.Helper()
-	p.SetReadDeadline(time.Now().Add(time.Minute)) // a bubble's, or never reached
+	p.SetReadDeadline(time.Now().Add(time.Minute)) // a bubble's, or noContext reached
 	if _, err := io.Copy(io.Discard, p.br); errors.Is(err, os.ErrDeadlineExceeded) {
 		p.t.Error("the connection is still open")
 	}

@@ -111,10 +111,10 @@ func TestFrameExamples(t *testing.T) {
 			func(c *Conn) error { return c.WriteMessage(TextMessage, []byte("Hello")) }},
 		{"fragmented unmasked text", "\x01\x03\x48\x65\x6c\x80\x02\x6c\x6f", false, texts("Hello"), nil,
 			func(c *Conn) error {
-				if err := c.writeFrame(never, TextMessage, []byte("Hel")); err != nil {
+				if err := c.write.writeFrame(noContext, TextMessage, []byte("Hel")); err != nil {
 					return err
 				}
-				return c.writeFrame(never, finBit|continuationFrame, []byte("lo"))
+				return c.write.writeFrame(noContext, finBit|continuationFrame, []byte("lo"))
 			}},
 		{"unmasked ping", "\x89\x05\x48\x65\x6c\x6c\x6f", false, nil, []string{"ping Hello"},
 			func(c *Conn) error { return c.WriteMessage(PingMessage, []byte("Hello")) }},
