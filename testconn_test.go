@@ -1,19 +1,18 @@
 package websocket
 
-// Connections for the tests of behaviour over time: a Conn whose far end is
-// played by hand, over a pipe, TCP or TLS, and a net.Conn that keeps what is
-// written to it.
+// Connections for tests: a Conn whose far end is played by hand, over a pipe, TCP or TLS, and a
+// net.Conn that keeps what is written to it, that plays a script, that sends the same again and
+// again.
 
 import (
 	"bufio"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -38,43 +37,7 @@ func newPeer(t testing.TB, nc net.Conn, client bool) *peer {
 func (p *peer) send(frames ...wireFrame) { p.Write(wireBytes(frames, p.client)) }
 
 // next reads a frame.
-func (p *peer) next() (wireFrame, error) {
-	var b [8]byte
-	if _, err := io.ReadFull(p.br, b[:2]); err != nil {
-		return wireFrame{}, err
-	}
-	f := frame(b[0], "")
-	masked, length := b[1]>>7 == 1, uint64(b[1]&0x7f)
-	if masked == p.client {
-		return f, fmt.Errorf("frame %02x: masked is %v", b[0], masked)
-	}
-	if length >= 126 {
-		size := 2
-		if length == 127 {
-			size = 8
-		}
-		if _, err := io.ReadFull(p.br, b[8-size:]); err != nil {
-			return f, err
-		}
-		clear(b[:8-size])
-		length = binary.BigEndian.Uint64(b[:])
-	}
-	var key [4]byte
-	if masked {
-		if _, err := io.ReadFull(p.br, key[:]); err != nil {
-			return f, err
-		}
-	}
-	payload := make([]byte, length)
-	if _, err := io.ReadFull(p.br, payload); err != nil {
-		return f, err
-	}
-	for i := range payload {
-		payload[i] ^= key[i%4]
-	}
-	f.payload = string(payload)
-	return f, nil
-}
+func (p *peer) next() (wireFrame, error) { return readFrame(p.br, !p.client) }
 
 // expect reads frames and compares them.
 func (p *peer) expect(want ...wireFrame) {
@@ -361,3 +324,133 @@ func (p *peer) expectEnd() {
 		p.t.Error("the connection is still open")
 	}
 }
+
+// A scriptConn is a net.Conn whose peer has already sent everything and reads
+// everything.
+type scriptConn struct {
+	script []byte
+	size   func() int // how much the next Read returns; nil: as much as it can
+	settle func()     // called before each Read; may be nil
+
+	mu      sync.Mutex
+	written []byte
+	closed  bool
+}
+
+type scriptAddr struct{}
+
+func (scriptAddr) Network() string { return "script" }
+func (scriptAddr) String() string  { return "script" }
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	if c.settle != nil {
+		c.settle()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return 0, net.ErrClosed
+	case len(c.script) == 0:
+		return 0, io.EOF
+	}
+	if c.size != nil {
+		p = p[:min(len(p), c.size())]
+	}
+	n := copy(p, c.script)
+	c.script = c.script[n:]
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, net.ErrClosed
+	}
+	c.written = append(c.written, p...)
+	return len(p), nil
+}
+
+func (c *scriptConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return nil
+}
+
+// sent is what was written so far.
+func (c *scriptConn) sent() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.written)
+}
+
+func (c *scriptConn) LocalAddr() net.Addr              { return scriptAddr{} }
+func (c *scriptConn) RemoteAddr() net.Addr             { return scriptAddr{} }
+func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
+func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
+
+// A loopConn is a net.Conn whose peer sends the same bytes for ever, step
+// bytes at a time, and takes everything.
+type loopConn struct {
+	in   []byte
+	step int
+	pos  int
+	out  int // bytes written
+	n    int // writes
+}
+
+func (c *loopConn) Read(p []byte) (int, error) {
+	if c.pos == len(c.in) {
+		c.pos = 0
+	}
+	n := copy(p[:min(len(p), c.step)], c.in[c.pos:])
+	c.pos += n
+	return n, nil
+}
+
+func (c *loopConn) Write(p []byte) (int, error) {
+	c.out += len(p)
+	c.n++
+	return len(p), nil
+}
+
+func (c *loopConn) Close() error                     { return nil }
+func (c *loopConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *loopConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *loopConn) SetDeadline(time.Time) error      { return nil }
+func (c *loopConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *loopConn) SetWriteDeadline(time.Time) error { return nil }
+
+// wireConfig is the configuration of a connection of the tests.
+func wireConfig(server, deflate, takeover bool) connConfig {
+	cfg := connConfig{isServer: server}
+	if deflate {
+		cfg.deflate = deflateParams{
+			enabled:                 true,
+			serverNoContextTakeover: !takeover,
+			clientNoContextTakeover: !takeover,
+			serverMaxWindowBits:     15,
+			clientMaxWindowBits:     15,
+		}
+	}
+	return cfg
+}
+
+func readByMessage(c *Conn) (messages []wireMessage, err error) {
+	for {
+		messageType, p, err := c.ReadMessage()
+		if err != nil {
+			return messages, err
+		}
+		messages = append(messages, wireMessage{messageType, string(p)})
+	}
+}
+
+// raceEnabled reports whether the race detector is on.
+var raceEnabled = sync.OnceValue(func() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+})

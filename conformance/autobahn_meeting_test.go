@@ -1,4 +1,4 @@
-package autobahn
+package conformance_test
 
 // How a fuzzing peer meets the end under test: over TCP or a pipe, as its client or as its server,
 // with an opening handshake in plain text.
@@ -6,7 +6,6 @@ package autobahn
 import (
 	"bufio"
 	"context"
-	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
 	"net"
@@ -15,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tautws/websocket/conformance"
 )
 
 // A meeting is a role of the end under test and a kind of connection.
@@ -94,7 +95,7 @@ func meetServer(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 	done := make(chan struct{})
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
-		Serve(w, r)
+		conformance.Serve(w, r)
 	})}
 	ln := &single{Conn: ours, conns: make(chan net.Conn, 1)}
 	ln.conns <- ours
@@ -104,9 +105,8 @@ func meetServer(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 		server.Close()
 	})
 
-	const key = "dGhlIHNhbXBsZSBub25jZQ=="
 	request := "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + "\r\n"
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + exampleKey + "\r\n"
 	if ext.offer != "" {
 		request += "Sec-WebSocket-Extensions: " + ext.offer + "\r\n"
 	}
@@ -117,7 +117,7 @@ func meetServer(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 		t.Fatal(err)
 	}
 	h := resp.Header
-	if resp.StatusCode != 101 || h.Get("Sec-WebSocket-Accept") != acceptKey(key) ||
+	if resp.StatusCode != 101 || h.Get("Sec-WebSocket-Accept") != acceptKey(exampleKey) ||
 		!strings.EqualFold(h.Get("Upgrade"), "websocket") || !strings.EqualFold(h.Get("Connection"), "upgrade") {
 		t.Fatalf("answer %d with %v", resp.StatusCode, h)
 	}
@@ -133,7 +133,7 @@ func meetServer(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 // meetClient returns a peer that is the server of our client.
 func meetClient(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 	done := make(chan struct{})
-	d := NewDialer()
+	d := conformance.NewDialer()
 	d.NetDialContext = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() {
@@ -143,7 +143,7 @@ func meetClient(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 	})
 	go func() {
 		defer close(done)
-		if err := Converse(ctx, d, "ws://localhost/runCase?case=1"); err != nil {
+		if err := conformance.Converse(ctx, d, "ws://localhost/runCase?case=1"); err != nil {
 			t.Error(err)
 		}
 	}()
@@ -169,12 +169,6 @@ func meetClient(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 	p := &peer{t: t, nc: theirs, br: br, done: done}
 	p.agree(ext.reply)
 	return p
-}
-
-// acceptKey is the proof of RFC 6455 §4.2.2.
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // agree sets up compression as the server's answer has it.
@@ -203,5 +197,5 @@ func (p *peer) agree(answer string) {
 	if p.client {
 		server, client = client, server
 	}
-	p.out, p.in = newDeflater(server), &inflater{window: client}
+	p.out, p.in = &deflater{window: server}, &inflater{window: client}
 }

@@ -1,9 +1,9 @@
-// Package autobahn holds the two ends that the Autobahn testsuite examines: a server and a client
-// that send every message back. The README tells how the suite is run. The tests beside this file
-// prove in Go what the suite looks for, case by case, and need nothing but Go.
+// Package conformance holds the two ends that the Autobahn testsuite examines: a server and a client
+// that send every message back. The tests beside this file look at the library as a peer does, from
+// the bytes that come out of Upgrade and Dial; the README tells what there is.
 //
 // The package is there for these programs and promises nothing to others.
-package autobahn
+package conformance
 
 // Both ends are as the library makes them, with two choices: compression is on, and contexts are
 // kept, so that each parameter of permessage-deflate can be agreed on (RFC 7692 §7.1).
@@ -40,8 +40,7 @@ func NewDialer() *websocket.Dialer {
 }
 
 // Converse is the client: it dials the URL, echoes until the connection ends, and waits for the
-// server to close it. The error says that no connection came about; however it ended is for the
-// suite to judge.
+// server to close it. The error says that no connection came about; however it ended, the suite sees.
 func Converse(ctx context.Context, d *websocket.Dialer, url string) error {
 	c, _, err := d.DialContext(ctx, url, nil)
 	if err != nil {

@@ -1,12 +1,12 @@
-package websocket
+package conformance_test
 
 // The wire table: one row for each rule on received frames, named by the
 // section that states it. The rows of a chapter run with
 //
-//	go test -run 'TestWire/5\.5'
+//	go test ./conformance -run 'TestWire/5\.5'
 //
-// Every row runs in three styles of reading, whole and byte by byte, as a
-// server and as a client. What must end a connection is the last byte of its
+// Every row runs in every style of reading, whole, byte by byte and as one with
+// the handshake, as a server and as a client. What must end a connection is the last byte of its
 // row, so a rule that is enforced late fails as an end of the stream.
 
 import (

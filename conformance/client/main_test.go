@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tautws/websocket"
-	"github.com/tautws/websocket/autobahn"
+	"github.com/tautws/websocket/conformance"
 )
 
 // A fuzzingServer speaks the suite's protocol. It runs three cases.
@@ -55,7 +55,7 @@ func TestClient(t *testing.T) {
 	s := &fuzzingServer{t: t}
 	server := httptest.NewServer(s)
 	defer server.Close()
-	e := examiner{strings.Replace(server.URL, "http", "ws", 1), "us & them", autobahn.NewDialer()}
+	e := examiner{strings.Replace(server.URL, "http", "ws", 1), "us & them", conformance.NewDialer()}
 	if n, err := e.run(t.Context(), time.Minute); n != 3 || err != nil {
 		t.Errorf("%d cases, %v, want 3", n, err)
 	}
@@ -74,7 +74,7 @@ func TestClient(t *testing.T) {
 func TestClientWithoutServer(t *testing.T) {
 	server := httptest.NewServer(nil)
 	server.Close()
-	e := examiner{strings.Replace(server.URL, "http", "ws", 1), "client", autobahn.NewDialer()}
+	e := examiner{strings.Replace(server.URL, "http", "ws", 1), "client", conformance.NewDialer()}
 	if _, err := e.run(t.Context(), time.Nanosecond); err == nil {
 		t.Error("no error")
 	}
@@ -91,7 +91,7 @@ func TestClientIsRefused(t *testing.T) {
 		c.ReadMessage()
 	}))
 	defer server.Close()
-	e := examiner{strings.Replace(server.URL, "http", "ws", 1), "client", autobahn.NewDialer()}
+	e := examiner{strings.Replace(server.URL, "http", "ws", 1), "client", conformance.NewDialer()}
 	if n, err := e.run(t.Context(), time.Minute); n != 0 || err == nil {
 		t.Errorf("%d cases, %v, want an error", n, err)
 	}

@@ -1,4 +1,4 @@
-package autobahn
+package conformance_test
 
 // Chapter 9 of the suite: long messages, in one frame, in fragments and in chops, and many short ones.
 // The sizes are the suite's. Of the 1,000 short messages 100 are sent, and the race detector, which
@@ -42,7 +42,7 @@ func limitCases() (cases []limitCase) {
 	return cases
 }
 
-func TestLimits(t *testing.T) {
+func TestAutobahnLimits(t *testing.T) {
 	for _, c := range limitCases() {
 		t.Run(c.id, c.run)
 	}
@@ -54,14 +54,14 @@ func (c limitCase) run(t *testing.T) {
 		kind, data = gotBinary, strings.Repeat("\xfe\x00\xff", c.size/3+1)
 	}
 	data = data[:c.size]
-	if raceEnabled {
+	if raceEnabled() {
 		data = data[:min(c.size, 256*kib)]
 	}
 	fragment := c.fragment
 	if fragment == 0 {
 		fragment = max(len(data), 1)
 	}
-	message := fragments(c.opcode, cut(data, fragment)...)
+	message := inFragments(c.opcode, cutEvery(fragment, data)...)
 	for _, m := range meetings {
 		t.Run(m.role, func(t *testing.T) {
 			p := m.start(t, extensions{})

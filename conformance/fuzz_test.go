@@ -1,62 +1,25 @@
-package websocket
+package conformance_test
 
 // Fuzzing what a peer can send, from the bytes of the wire table.
 
 import (
-	"bytes"
 	"fmt"
 	"runtime/metrics"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tautws/websocket"
 )
 
-func FuzzHeader(f *testing.F) {
-	for _, test := range headerTests {
-		f.Add([]byte(test.bytes))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, n, err := parseHeader(b)
-		switch {
-		case err != nil:
-			if err.Code != CloseProtocolError || err.Text == "" {
-				t.Errorf("% x: error %+v", b, err)
-			}
-			return
-		case n == 0:
-			// Any further bytes make it whole or wrong.
-			if h, n, err := parseHeader(append(slices.Clone(b), make([]byte, maxHeaderSize)...)); n == 0 && err == nil {
-				t.Errorf("% x and zeros: %+v", b, h)
-			}
-			return
-		case n > len(b) || n > maxHeaderSize:
-			t.Fatalf("% x: header of %d bytes", b, n)
-		}
-		// There is one header for each value.
-		if length := int(h.length); uint64(length) == h.length {
-			if got := appendHeader(nil, b[0], length, h.masked, h.key); !bytes.Equal(got, b[:n]) {
-				t.Errorf("% x is read as %+v, which is written % x", b[:n], h, got)
-			}
-		}
-		for i := range n {
-			if _, n, err := parseHeader(b[:i]); n != 0 || err != nil {
-				t.Errorf("%d bytes of % x: %d, %v", i, b, n, err)
-			}
-		}
-	})
-}
-
-// The bits of a fuzzed configuration.
+// The bits of a fuzzed configuration. Those above them choose a style of reading.
 const (
 	fuzzServer = 1 << iota
 	fuzzDeflate
 	fuzzTakeover
-	fuzzByReader
-	fuzzByRange
+	fuzzStyles
 )
 
-// fuzzLimit is the read limit of compressed messages. Others have none, so that
-// every claim is tried.
+// fuzzLimit is the read limit of compressed messages. Others have none, so that every claim is tried.
 func fuzzLimit(flags byte) int64 {
 	if flags&fuzzDeflate != 0 {
 		return 1 << 17
@@ -65,24 +28,18 @@ func fuzzLimit(flags byte) int64 {
 }
 
 func fuzzStyle(flags byte) wireStyle {
-	switch {
-	case flags&fuzzByReader != 0:
-		return wireStyles[1]
-	case flags&fuzzByRange != 0:
-		return wireStyles[2]
-	}
-	return wireStyles[0]
+	return wireStyles[int(flags/fuzzStyles)%len(wireStyles)]
 }
 
-func fuzzConfig(flags byte) connConfig {
-	return wireConfig(flags&fuzzServer != 0, flags&fuzzDeflate != 0, flags&fuzzTakeover != 0)
+func fuzzSetup(flags byte) setup {
+	return setup{server: flags&fuzzServer != 0, deflate: flags&fuzzDeflate != 0, takeover: flags&fuzzTakeover != 0}
 }
 
 // addWireTable adds the rows in both roles.
 func addWireTable(f *testing.F, args ...any) {
 	for i, row := range wireTable() {
 		for _, server := range row.roles() {
-			flags := byte(i%3) << 3 // a style
+			flags := byte(i%len(wireStyles)) * fuzzStyles
 			if server {
 				flags |= fuzzServer
 			}
@@ -120,8 +77,13 @@ func allocated() uint64 {
 func FuzzReader(f *testing.F) {
 	addWireTable(f)
 	f.Fuzz(func(t *testing.T, b []byte, flags byte) {
+		s := fuzzSetup(flags)
+		c, nc, err := s.open(b)
+		if err != nil {
+			t.Fatal(err)
+		}
 		before := allocated()
-		res, err := runWire(&scriptConn{script: b}, fuzzConfig(flags), fuzzLimit(flags), fuzzStyle(flags))
+		res, err := s.readAll(c, nc, fuzzLimit(flags), fuzzStyle(flags))
 		cost := allocated() - before
 		if err == nil {
 			err = res.check()
@@ -132,7 +94,7 @@ func FuzzReader(f *testing.F) {
 		total := 0
 		for _, m := range res.messages {
 			total += len(m.data)
-			if m.messageType != TextMessage && m.messageType != BinaryMessage {
+			if m.messageType != websocket.TextMessage && m.messageType != websocket.BinaryMessage {
 				t.Errorf("message type %d", m.messageType)
 			}
 			if limit := fuzzLimit(flags); limit != noLimit && int64(len(m.data)) > limit {
@@ -155,29 +117,34 @@ func FuzzReader(f *testing.F) {
 func FuzzChunking(f *testing.F) {
 	addWireTable(f, []byte{0, 3, 1, 200, 6})
 	f.Fuzz(func(t *testing.T, b []byte, flags byte, sizes []byte) {
-		want := readChunks(b, flags, nil)
-		if got := readChunks(b, flags, oneByte); got != want {
-			t.Errorf("byte by byte:\n%s, want\n%s", got, want)
-		}
-		i := 0
-		size := func() int {
-			if len(sizes) == 0 {
-				return 2
+		want := readChunks(t, b, flags, whole)
+		inPieces := chunking{name: fmt.Sprintf("in pieces of %v", sizes), size: func([]byte) func() int {
+			i := 0
+			return func() int {
+				if len(sizes) == 0 {
+					return 2
+				}
+				i++
+				return 1 + int(sizes[i%len(sizes)])
 			}
-			i++
-			return 1 + int(sizes[i%len(sizes)])
-		}
-		if got := readChunks(b, flags, size); got != want {
-			t.Errorf("in pieces of %v:\n%s, want\n%s", sizes, got, want)
+		}}
+		for _, chunks := range []chunking{early, bytewise, inPieces} {
+			if got := readChunks(t, b, flags, chunks); got != want {
+				t.Errorf("%s:\n%s, want\n%s", chunks.name, got, want)
+			}
 		}
 	})
 }
 
 // readChunks tells what becomes of b. Pings and pongs are seen by handlers: a
 // reader may answer only the latest of several pings (RFC 6455 §5.5.3).
-func readChunks(b []byte, flags byte, size func() int) string {
-	nc := &scriptConn{script: b, size: size}
-	c := newConn(nc, fuzzConfig(flags))
+func readChunks(t *testing.T, b []byte, flags byte, chunks chunking) string {
+	s := fuzzSetup(flags)
+	s.chunking = chunks
+	c, nc, err := s.open(b)
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.SetReadLimit(fuzzLimit(flags))
 	var control []string
 	c.SetPingHandler(func(s string) error { control = append(control, "ping "+s); return nil })

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/tautws/websocket/autobahn"
+	"github.com/tautws/websocket/conformance"
 )
 
 func main() {
@@ -24,5 +24,5 @@ func main() {
 }
 
 func newServer() *http.Server {
-	return &http.Server{Handler: http.HandlerFunc(autobahn.Serve), ReadHeaderTimeout: 10 * time.Second}
+	return &http.Server{Handler: http.HandlerFunc(conformance.Serve), ReadHeaderTimeout: 10 * time.Second}
 }

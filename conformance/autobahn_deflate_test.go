@@ -1,4 +1,4 @@
-package autobahn
+package conformance_test
 
 // Chapters 12 and 13 of the suite: permessage-deflate, each parameter of it agreed on and lived up to.
 // The suite's texts, pictures and documents have stand-ins of the same kind. Of the 1,000 messages a
@@ -100,7 +100,7 @@ var agreements = []struct {
 		"permessage-deflate; server_max_window_bits=12; client_max_window_bits=10"}},
 }
 
-func TestCompression(t *testing.T) {
+func TestAutobahnCompression(t *testing.T) {
 	all := materials()
 	for i, m := range all {
 		converse(t, number(12, i+1), m, agreements[0].extensions)
@@ -113,7 +113,7 @@ func TestCompression(t *testing.T) {
 // converse runs the cases of a section.
 func converse(t *testing.T, section string, what material, ext extensions) {
 	for i, shape := range shapes {
-		if raceEnabled && shape.size > 4*kib && section != "13.3" {
+		if raceEnabled() && shape.size > 4*kib && section != "13.3" {
 			continue
 		}
 		for _, m := range meetings {
@@ -141,12 +141,12 @@ func messages(size int) int {
 }
 
 // compressed returns a compressed message in frames of at most fragment bytes.
-func (p *peer) compressed(opcode byte, data string, fragment int) []frame {
-	z := p.out.message([]byte(data))
+func (p *peer) compressed(opcode byte, data string, fragment int) []wireFrame {
+	z := p.out.message(data)
 	if fragment == 0 {
 		fragment = len(z)
 	}
-	frames := fragments(opcode, cut(z, fragment)...)
+	frames := inFragments(opcode, cutEvery(fragment, z)...)
 	frames[0].first |= rsv1
 	return slices.Clip(frames)
 }

@@ -1,4 +1,4 @@
-package websocket
+package conformance_test
 
 // A valid stream, cut at every byte and with every bit flipped.
 
@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tautws/websocket"
 )
 
 // A wireStream is a valid stream and the messages in it. They are given with
@@ -52,8 +54,8 @@ func (s *wireStream) whole(n int, server bool) int {
 }
 
 // play reads what a peer sends in place of the stream.
-func (s *wireStream) play(b []byte, server bool, size func() int, style wireStyle) (wireResult, error) {
-	res, err := runWire(&scriptConn{script: b, size: size}, wireConfig(server, s.deflate, false), 1<<20, style)
+func (s *wireStream) play(b []byte, server bool, chunks chunking, style wireStyle) (wireResult, error) {
+	res, err := setup{server: server, deflate: s.deflate, chunking: chunks}.play(b, 1<<20, style)
 	if err == nil {
 		err = res.check()
 	}
@@ -74,12 +76,12 @@ func TestEveryTruncation(t *testing.T) {
 			for n := range len(b) + 1 {
 				want := s.messages[:s.whole(n, server)]
 				for _, style := range wireStyles {
-					for _, size := range []func() int{nil, oneByte} {
-						res, err := s.play(b[:n], server, size, style)
+					for _, chunks := range chunkings {
+						res, err := s.play(b[:n], server, chunks, style)
 						if err != nil {
 							t.Fatalf("%d bytes, %s: %v", n, style.name, err)
 						}
-						if e, ok := res.err.(*CloseError); !ok || *e != *endEOF.err.(*CloseError) {
+						if e, ok := res.err.(*websocket.CloseError); !ok || *e != *endEOF.err.(*websocket.CloseError) {
 							t.Fatalf("%d bytes, %s: error %v, want %v", n, style.name, res.err, endEOF.err)
 						}
 						if !slices.Equal(res.messages, want) {
@@ -102,7 +104,7 @@ func TestEveryBitFlip(t *testing.T) {
 				flipped[bit/8] ^= 1 << (bit % 8)
 				want := s.messages[:s.whole(bit/8, server)]
 				style := wireStyles[bit%len(wireStyles)]
-				res, err := s.play(flipped, server, nil, style)
+				res, err := s.play(flipped, server, chunkings[bit/8%len(chunkings)], style)
 				if err != nil {
 					t.Fatalf("bit %d, %s: %v", bit, style.name, err)
 				}

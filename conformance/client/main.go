@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tautws/websocket"
-	"github.com/tautws/websocket/autobahn"
+	"github.com/tautws/websocket/conformance"
 )
 
 func main() {
@@ -21,7 +21,7 @@ func main() {
 	agent := flag.String("agent", "client", "the `name` under which the reports are written")
 	wait := flag.Duration("wait", time.Minute, "how long the server may take to come up")
 	flag.Parse()
-	e := examiner{*server, *agent, autobahn.NewDialer()}
+	e := examiner{*server, *agent, conformance.NewDialer()}
 	n, err := e.run(context.Background(), *wait)
 	if err != nil {
 		log.Fatal(err)
@@ -43,11 +43,11 @@ func (e examiner) run(ctx context.Context, wait time.Duration) (int, error) {
 		return 0, err
 	}
 	for i := range n {
-		if err := autobahn.Converse(ctx, e.dialer, e.at("/runCase", "case", strconv.Itoa(i+1))); err != nil {
+		if err := conformance.Converse(ctx, e.dialer, e.at("/runCase", "case", strconv.Itoa(i+1))); err != nil {
 			return i, fmt.Errorf("case %d of %d: %w", i+1, n, err)
 		}
 	}
-	_, err = autobahn.Ask(ctx, e.dialer, e.at("/updateReports"))
+	_, err = conformance.Ask(ctx, e.dialer, e.at("/updateReports"))
 	return n, err
 }
 
@@ -56,7 +56,7 @@ func (e examiner) count(ctx context.Context, wait time.Duration) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
-		p, err := autobahn.Ask(ctx, e.dialer, e.at("/getCaseCount"))
+		p, err := conformance.Ask(ctx, e.dialer, e.at("/getCaseCount"))
 		if err == nil {
 			return strconv.Atoi(strings.TrimSpace(string(p)))
 		}

@@ -1,25 +1,18 @@
-package websocket
+package conformance_test
 
 // The examples that RFC 6455 and RFC 7692 print, byte for byte.
 
 import (
 	"bufio"
-	"bytes"
-	"fmt"
-	"net"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
-)
 
-// RFC 6455 §1.3.
-func TestAcceptKeyExample(t *testing.T) {
-	if got, want := string(appendAccept(nil, "dGhlIHNhbXBsZSBub25jZQ==")), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="; got != want {
-		t.Errorf("Sec-WebSocket-Accept %s, want %s", got, want)
-	}
-}
+	"github.com/tautws/websocket"
+)
 
 // exampleRequest is the handshake of RFC 6455 §1.2.
 const exampleRequest = "GET /chat HTTP/1.1\r\n" +
@@ -40,16 +33,6 @@ const exampleResponse = "HTTP/1.1 101 Switching Protocols\r\n" +
 	"Sec-WebSocket-Protocol: chat\r\n" +
 	"\r\n"
 
-// A scriptWriter is the http.ResponseWriter of a request that came over a
-// scriptConn.
-type scriptWriter struct {
-	http.ResponseWriter // nil: it is to be hijacked at once
-	nc                  net.Conn
-	buf                 *bufio.ReadWriter
-}
-
-func (w *scriptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.nc, w.buf, nil }
-
 // The handshake of RFC 6455 §1.2 and frames of §5.7 behind it, which arrive
 // with the request or later.
 func TestExampleConversation(t *testing.T) {
@@ -58,7 +41,8 @@ func TestExampleConversation(t *testing.T) {
 		"\x88\x82\x00\x00\x00\x00\x03\xe8" // close 1000
 	for _, early := range []int{0, 1, 5, len(frames)} {
 		synctest.Test(t, func(t *testing.T) {
-			nc := &scriptConn{script: []byte(exampleRequest + frames)}
+			nc := &scriptConn{script: []byte(exampleRequest + frames), answered: true}
+			nc.ready.L = &nc.mu
 			size := len(exampleRequest) + early
 			nc.size = func() int { n := size; size = len(frames); return n }
 			buf := bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc))
@@ -66,7 +50,7 @@ func TestExampleConversation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			u := Upgrader{Subprotocols: []string{"chat"}, Origins: []string{"http://example.com"}}
+			u := websocket.Upgrader{Subprotocols: []string{"chat"}, Origins: []string{"http://example.com"}}
 			c, err := u.Upgrade(&scriptWriter{nc: nc, buf: buf}, r, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -79,13 +63,13 @@ func TestExampleConversation(t *testing.T) {
 				t.Errorf("subprotocol %q, want chat", got)
 			}
 			messageType, p, err := c.ReadMessage()
-			if messageType != TextMessage || string(p) != "Hello" || err != nil {
+			if messageType != websocket.TextMessage || string(p) != "Hello" || err != nil {
 				t.Errorf("ReadMessage: %d, %q, %v", messageType, p, err)
 			}
 			if err := c.WriteMessage(messageType, p); err != nil {
 				t.Error(err)
 			}
-			if _, _, err := c.ReadMessage(); !IsCloseError(err, CloseNormalClosure) {
+			if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
 				t.Errorf("error %v, want close 1000", err)
 			}
 			want := exampleResponse + "\x81\x05Hello" + "\x8a\x05Hello" + "\x88\x02\x03\xe8"
@@ -106,45 +90,48 @@ func TestFrameExamples(t *testing.T) {
 		client   bool
 		messages []wireMessage
 		control  []string // as handlers see it
-		write    func(c *Conn) error
+		write    func(c *websocket.Conn) error
 	}{
 		{"single-frame unmasked text", "\x81\x05\x48\x65\x6c\x6c\x6f", false, texts("Hello"), nil,
-			func(c *Conn) error { return c.WriteMessage(TextMessage, []byte("Hello")) }},
+			func(c *websocket.Conn) error { return c.WriteMessage(websocket.TextMessage, []byte("Hello")) }},
 		{"single-frame masked text", "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", true, texts("Hello"), nil,
-			func(c *Conn) error { return c.WriteMessage(TextMessage, []byte("Hello")) }},
+			func(c *websocket.Conn) error { return c.WriteMessage(websocket.TextMessage, []byte("Hello")) }},
 		{"fragmented unmasked text", "\x01\x03\x48\x65\x6c\x80\x02\x6c\x6f", false, texts("Hello"), nil,
-			func(c *Conn) error {
-				if err := c.writeFrame(never, TextMessage, []byte("Hel")); err != nil {
-					return err
-				}
-				return c.writeFrame(never, finBit|continuationFrame, []byte("lo"))
-			}},
+			nil},
 		{"unmasked ping", "\x89\x05\x48\x65\x6c\x6c\x6f", false, nil, []string{"ping Hello"},
-			func(c *Conn) error { return c.WriteMessage(PingMessage, []byte("Hello")) }},
+			func(c *websocket.Conn) error { return c.WriteMessage(websocket.PingMessage, []byte("Hello")) }},
 		{"masked pong", "\x8a\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", true, nil, []string{"pong Hello"},
-			func(c *Conn) error { return c.WriteMessage(PongMessage, []byte("Hello")) }},
+			func(c *websocket.Conn) error { return c.WriteMessage(websocket.PongMessage, []byte("Hello")) }},
 		{"256 bytes of binary", "\x82\x7e\x01\x00" + binary256, false, binaries(binary256), nil,
-			func(c *Conn) error { return c.WriteMessage(BinaryMessage, []byte(binary256)) }},
+			func(c *websocket.Conn) error { return c.WriteMessage(websocket.BinaryMessage, []byte(binary256)) }},
 		{"64 KiB of binary", "\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00" + binary64K, false, binaries(binary64K), nil,
-			func(c *Conn) error { return c.WriteMessage(BinaryMessage, []byte(binary64K)) }},
+			func(c *websocket.Conn) error { return c.WriteMessage(websocket.BinaryMessage, []byte(binary64K)) }},
 	} {
 		t.Run("5.7/"+test.name+", read", func(t *testing.T) {
-			c := newConn(&scriptConn{script: []byte(test.bytes)}, connConfig{isServer: test.client})
+			c, _, err := setup{server: test.client}.open([]byte(test.bytes))
+			if err != nil {
+				t.Fatal(err)
+			}
 			defer c.Close()
 			var control []string
 			c.SetPingHandler(func(s string) error { control = append(control, "ping "+s); return nil })
 			c.SetPongHandler(func(s string) error { control = append(control, "pong "+s); return nil })
 			messages, err := readByMessage(c)
-			if !slices.Equal(messages, test.messages) || !IsCloseError(err, CloseAbnormalClosure) {
+			if !slices.Equal(messages, test.messages) || !websocket.IsCloseError(err, websocket.CloseAbnormalClosure) {
 				t.Errorf("%v, %v, want %v", messages, err, test.messages)
 			}
 			if !slices.Equal(control, test.control) {
 				t.Errorf("control frames %q, want %q", control, test.control)
 			}
 		})
+		if test.write == nil {
+			continue // a program does not choose where its messages are cut
+		}
 		t.Run("5.7/"+test.name+", written", func(t *testing.T) {
-			nc := &scriptConn{}
-			c := newConn(nc, connConfig{isServer: !test.client})
+			c, nc, err := setup{server: !test.client}.open(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			defer c.Close()
 			if err := test.write(c); err != nil {
 				t.Fatal(err)
@@ -185,9 +172,8 @@ func TestDeflateFrameExamples(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for _, style := range wireStyles {
-				nc := &scriptConn{script: []byte(test.bytes)}
-				res, err := runWire(nc, wireConfig(false, true, test.takeover), 0, style)
-				if err != nil || !slices.Equal(res.messages, texts(test.want...)) || !IsCloseError(res.err, CloseAbnormalClosure) {
+				res, err := setup{deflate: true, takeover: test.takeover}.play([]byte(test.bytes), 0, style)
+				if err != nil || !slices.Equal(res.messages, texts(test.want...)) || !websocket.IsCloseError(res.err, websocket.CloseAbnormalClosure) {
 					t.Errorf("%s: %v, %v, %v, want %q", style.name, res.messages, res.err, err, test.want)
 				}
 			}
@@ -195,42 +181,90 @@ func TestDeflateFrameExamples(t *testing.T) {
 	}
 }
 
-// What a connection compresses comes in as one frame with RSV1 (RFC 7692 §6.1)
-// and inflates by the book.
+// A message that outgrows the writer's buffer leaves in fragments (RFC 6455 §5.4).
+func TestFragmentsWritten(t *testing.T) {
+	for _, server := range []bool{true, false} {
+		c, nc, err := setup{server: server, writeBufferSize: 256}.open(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := c.NextWriter(websocket.TextMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Repeat("Hello, world. ", 100)
+		for _, part := range cutEvery(14, want) {
+			if _, err := io.WriteString(w, part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		frames, err := parseWire(nc.sent(), !server)
+		if err != nil || len(frames) < 3 {
+			t.Fatalf("%d frames, %v", len(frames), err)
+		}
+		var got strings.Builder
+		for i, f := range frames {
+			first := byte(opContinuation)
+			if i == 0 {
+				first = opText
+			}
+			if i == len(frames)-1 {
+				first |= fin
+			}
+			if f.first != first {
+				t.Errorf("frame %d of %d begins with %02x, want %02x", i, len(frames), f.first, first)
+			}
+			got.WriteString(f.payload)
+		}
+		if got.String() != want {
+			t.Errorf("sent %s, want %s", shortened(got.String()), shortened(want))
+		}
+		c.Close()
+	}
+}
+
+// A compressed message leaves with RSV1 on its first frame (RFC 7692 §6.1). It is inflated with no
+// window but the one that was agreed on, and with takeover refers to earlier messages.
 func TestDeflatedFramesWritten(t *testing.T) {
+	text := strings.Repeat("Hello, ", 100)
 	for _, server := range []bool{true, false} {
 		for _, takeover := range []bool{false, true} {
-			nc := &scriptConn{}
-			c := newConn(nc, wireConfig(server, true, takeover))
-			text := strings.Repeat("Hello, ", 100)
+			c, nc, err := setup{server: server, deflate: true, takeover: takeover}.open(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for range 3 {
-				if err := c.WriteMessage(TextMessage, []byte(text)); err != nil {
+				if err := c.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := c.WriteMessage(TextMessage, []byte("a")); err != nil {
+			// No compressed form is shorter than this one.
+			if err := c.WriteMessage(websocket.TextMessage, []byte("a")); err != nil {
 				t.Fatal(err)
 			}
 			c.Close()
-			sent := nc.sent()
-			frames, err := parseWire(sent, !server)
+			frames, err := parseWire(nc.sent(), !server)
 			if err != nil || len(frames) != 4 {
 				t.Fatalf("%d frames, %v", len(frames), err)
 			}
-			var firsts []byte
-			for _, f := range frames {
-				firsts = append(firsts, f.first)
+			z := inflater{window: window{15, takeover}}
+			for i, f := range frames[:3] {
+				if f.first != 0xc1 {
+					t.Errorf("message %d begins with %02x, want c1", i, f.first)
+				}
+				if got, err := z.message(f.payload); got != text || err != nil {
+					t.Errorf("message %d: %s, %v", i, shortened(got), err)
+				}
+				alone := inflater{window: window{15, false}}
+				if _, err := alone.message(f.payload); (err != nil) != (takeover && i > 0) {
+					t.Errorf("takeover %v, message %d inflated without the earlier ones: %v", takeover, i, err)
+				}
 			}
-			// The last one does not get smaller.
-			if want := []byte{0xc1, 0xc1, 0xc1, 0x81}; !bytes.Equal(firsts, want) {
-				t.Errorf("first bytes % x, want % x", firsts, want)
-			}
-			res, err := runWire(&scriptConn{script: sent}, wireConfig(!server, true, takeover), 0, wireStyles[0])
-			if want := texts(text, text, text, "a"); err != nil || !slices.Equal(res.messages, want) {
-				t.Errorf("read %v, %v", res.messages, err)
-			}
-			if got, shorter := fmt.Sprint(len(frames[1].payload) < len(frames[0].payload)), fmt.Sprint(takeover); got != shorter {
-				t.Errorf("takeover %v: payloads of %d and %d bytes", takeover, len(frames[0].payload), len(frames[1].payload))
+			if f := frames[3]; f.first != 0x81 || f.payload != "a" {
+				t.Errorf("frame %02x %s, want 81 a", f.first, f.payload)
 			}
 		}
 	}

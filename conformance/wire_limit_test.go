@@ -1,14 +1,15 @@
-package websocket
+package conformance_test
 
 // The rows of the wire table on sizes (RFC 6455 §10.4), and what a claim costs.
 
 import (
 	"io"
-	"math"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tautws/websocket"
 )
 
 func limitRows() []wireRow {
@@ -47,8 +48,10 @@ func limitRows() []wireRow {
 // A limit that is set inside a message holds for what is still to come of it.
 func TestLimitLoweredInsideMessage(t *testing.T) {
 	for _, limit := range []int64{1, 4, 5, 6, 8} {
-		nc := &scriptConn{script: wireBytes(inFragments(2, "Hello", "world"), true)}
-		c := newConn(nc, connConfig{isServer: true})
+		c, _, err := setup{server: true}.open(wireBytes(inFragments(2, "Hello", "world"), true))
+		if err != nil {
+			t.Fatal(err)
+		}
 		_, r, err := c.NextReader()
 		if err != nil {
 			t.Fatal(err)
@@ -58,8 +61,8 @@ func TestLimitLoweredInsideMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.SetReadLimit(limit)
-		if p, err := io.ReadAll(r); err != ErrReadLimit {
-			t.Errorf("limit %d set behind 5 of 10 bytes: read %q, %v, want ErrReadLimit", limit, p, err)
+		if p, err := io.ReadAll(r); err != websocket.ErrReadLimit {
+			t.Errorf("limit %d set behind 5 of 10 bytes: read %q, %v, want websocket.ErrReadLimit", limit, p, err)
 		}
 		c.Close()
 	}
@@ -76,10 +79,14 @@ func TestClaimsCostLittle(t *testing.T) {
 	for name, frames := range claims {
 		for _, style := range wireStyles {
 			for _, server := range []bool{true, false} {
-				nc := &scriptConn{script: wireBytes(frames, server)}
+				s := setup{server: server}
+				c, nc, err := s.open(wireBytes(frames, server))
+				if err != nil {
+					t.Fatal(err)
+				}
 				var before, after runtime.MemStats
 				runtime.ReadMemStats(&before)
-				_, err := runWire(nc, wireConfig(server, false, false), noLimit, style)
+				_, err = s.readAll(c, nc, noLimit, style)
 				runtime.ReadMemStats(&after)
 				if err != nil {
 					t.Error(err)
@@ -90,27 +97,6 @@ func TestClaimsCostLittle(t *testing.T) {
 					t.Errorf("%s, %s: a claim of 1 TiB cost %d bytes, want at most %d", name, style.name, n, most)
 				}
 			}
-		}
-	}
-}
-
-// The memory that a message gets grows by what has come, and never wraps around.
-func TestNextSize(t *testing.T) {
-	for _, test := range []struct {
-		remaining  uint64
-		compressed bool
-		n, want    uint64
-	}{
-		{1 << 19, false, 64 << 10, 64<<10 + 1<<19},
-		{1 << 30, false, 64 << 10, 1 << 20},
-		{1 << 30, true, 64 << 10, 128 << 10},
-		{3 << 30, false, 256 << 20, 256<<20 + 3<<30},
-		{3 << 30, false, math.MaxInt32, math.MaxInt32 + 3<<30},
-		{0, true, math.MaxInt32, 2 * math.MaxInt32},
-	} {
-		c := &Conn{remaining: test.remaining, compressed: test.compressed}
-		if want := int(min(test.want, math.MaxInt)); c.nextSize(int(test.n)) != want {
-			t.Errorf("%+v: %d, want %d", test, c.nextSize(int(test.n)), want)
 		}
 	}
 }

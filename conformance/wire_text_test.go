@@ -1,4 +1,4 @@
-package websocket
+package conformance_test
 
 // The rows of the wire table on text (RFC 6455 §5.6 and §8.1), and text cut in
 // every way.
@@ -125,7 +125,7 @@ func TestTextInAnyFragments(t *testing.T) {
 			for cuts := range 1 << (len(test.text) - 1) {
 				row.in = inFragments(1, partsBy(test.text, cuts)...)
 				for _, style := range wireStyles {
-					if err := row.run(cuts%2 == 0, true, style); err != nil {
+					if err := row.run(cuts%2 == 0, whole, style); err != nil {
 						t.Errorf("%s: %v: %v", fmt.Sprintf("%q", partsBy(test.text, cuts)), style.name, err)
 					}
 				}
@@ -150,10 +150,14 @@ func partsBy(s string, cuts int) []string {
 // Nothing of a chunk of bad text is given out, whether it came with its header or behind it.
 func TestBadTextIsNotReturned(t *testing.T) {
 	for _, size := range []int{1 << 20, 6} {
-		c := newConn(&scriptConn{script: wireBytes([]wireFrame{textFrame("hello\xff")}, true), size: func() int { return size }},
-			connConfig{isServer: true})
+		s := setup{server: true, chunking: chunking{size: func([]byte) func() int { return func() int { return size } }}}
+		c, _, err := s.open(wireBytes([]wireFrame{textFrame("hello\xff")}, true))
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, p, err := c.ReadMessage(); len(p) > 0 || err == nil {
 			t.Errorf("%d bytes at a time: %q, %v", size, p, err)
 		}
+		c.Close()
 	}
 }

@@ -1,7 +1,7 @@
-package websocket
+package conformance_test
 
-// How a row of the wire table runs: over a connection that plays a script, in
-// three styles of reading, whole and byte by byte, as a server and as a client.
+// How a row of the wire table runs: over a connection that plays a script, in every style of
+// reading and every chunking, as a server and as a client.
 
 import (
 	"bytes"
@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket"
 )
 
 // A wireRow is one rule of the protocol: what comes in, and all that follows.
@@ -49,15 +52,8 @@ func (m wireMessage) String() string {
 	return fmt.Sprintf("{%d %s}", m.messageType, shortened(m.data))
 }
 
-func shortened(s string) string {
-	if len(s) > 80 {
-		return fmt.Sprintf("%q... of %d bytes", s[:60], len(s))
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-func texts(data ...string) []wireMessage    { return wireMessages(TextMessage, data) }
-func binaries(data ...string) []wireMessage { return wireMessages(BinaryMessage, data) }
+func texts(data ...string) []wireMessage    { return wireMessages(websocket.TextMessage, data) }
+func binaries(data ...string) []wireMessage { return wireMessages(websocket.BinaryMessage, data) }
 
 func wireMessages(messageType int, data []string) []wireMessage {
 	messages := make([]wireMessage, len(data))
@@ -75,39 +71,41 @@ type wireEnd struct {
 }
 
 // The zero wireEnd: the stream ends without a close frame.
-var endEOF = wireEnd{err: &CloseError{Code: 1006, Text: "unexpected EOF"}}
+var endEOF = wireEnd{err: &websocket.CloseError{Code: 1006, Text: "unexpected EOF"}}
 
 // endClose: the peer closes, and gets its code back.
 func endClose(code int, reason string) wireEnd {
-	return wireEnd{&CloseError{Code: code, Text: reason}, []wireFrame{closeFrame(code, "")}}
+	return wireEnd{&websocket.CloseError{Code: code, Text: reason}, []wireFrame{closeFrame(code, "")}}
 }
 
 // endNoStatus: the peer closes without a code.
-var endNoStatus = wireEnd{&CloseError{Code: 1005}, []wireFrame{frame(0x88, "")}}
+var endNoStatus = wireEnd{&websocket.CloseError{Code: 1005}, []wireFrame{frame(0x88, "")}}
 
 // endFail: the peer broke a rule, and is told which.
 func endFail(code int, text string) wireEnd {
-	return wireEnd{&ProtocolError{Code: code, Text: text}, []wireFrame{closeFrame(code, text)}}
+	return wireEnd{&websocket.ProtocolError{Code: code, Text: text}, []wireFrame{closeFrame(code, text)}}
 }
 
 // endLimit: the message is too big.
 func endLimit(limit int64) wireEnd {
-	return wireEnd{ErrReadLimit, []wireFrame{closeFrame(1009, fmt.Sprintf("message longer than the limit of %d bytes", limit))}}
+	return wireEnd{websocket.ErrReadLimit, []wireFrame{closeFrame(1009, fmt.Sprintf("message longer than the limit of %d bytes", limit))}}
 }
 
 // A wireStyle reads messages until an error.
 type wireStyle struct {
-	name string
-	read func(c *Conn) ([]wireMessage, error)
+	name   string
+	read   func(c *websocket.Conn) ([]wireMessage, error)
+	closes bool // the connection is closed behind that
 }
 
 var wireStyles = []wireStyle{
-	{"ReadMessage", readByMessage},
-	{"NextReader", readByReader},
-	{"Messages", readByRange},
+	{name: "ReadMessage", read: readByMessage},
+	{name: "NextReader", read: readByReader},
+	{name: "Messages", read: readByRange},
+	{name: "ReadMessageContext, then Close", read: readAndClose, closes: true},
 }
 
-func readByMessage(c *Conn) (messages []wireMessage, err error) {
+func readByMessage(c *websocket.Conn) (messages []wireMessage, err error) {
 	for {
 		messageType, p, err := c.ReadMessage()
 		if err != nil {
@@ -118,7 +116,7 @@ func readByMessage(c *Conn) (messages []wireMessage, err error) {
 }
 
 // readByReader reads in pieces of 1, 2, 4 ... 1024, 1, 2 ... bytes.
-func readByReader(c *Conn) (messages []wireMessage, err error) {
+func readByReader(c *websocket.Conn) (messages []wireMessage, err error) {
 	var data []byte
 	var b [1024]byte
 	for {
@@ -147,7 +145,7 @@ func readByReader(c *Conn) (messages []wireMessage, err error) {
 	}
 }
 
-func readByRange(c *Conn) (messages []wireMessage, err error) {
+func readByRange(c *websocket.Conn) (messages []wireMessage, err error) {
 	for m, err := range c.Messages(context.Background()) {
 		if err != nil {
 			return messages, err
@@ -156,29 +154,29 @@ func readByRange(c *Conn) (messages []wireMessage, err error) {
 	}
 	// It ends without an error only after a normal close.
 	_, _, err = c.ReadMessage()
-	if !IsCloseError(err, CloseNormalClosure, CloseGoingAway) {
+	if !websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway) {
 		err = fmt.Errorf("Messages ended without an error before %v", err)
 	}
 	return messages, err
 }
 
-// wireConfig is the configuration of a connection of the tests.
-func wireConfig(server, deflate, takeover bool) connConfig {
-	cfg := connConfig{isServer: server}
-	if deflate {
-		cfg.deflate = deflateParams{
-			enabled:                 true,
-			serverNoContextTakeover: !takeover,
-			clientNoContextTakeover: !takeover,
-			serverMaxWindowBits:     15,
-			clientMaxWindowBits:     15,
+// readAndClose closes the connection at once: that must not keep a reply from the peer.
+func readAndClose(c *websocket.Conn) (messages []wireMessage, err error) {
+	defer c.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		messageType, p, err := c.ReadMessageContext(ctx)
+		if err != nil {
+			return messages, err
 		}
+		messages = append(messages, wireMessage{messageType, string(p)})
 	}
-	return cfg
 }
 
 // A wireResult is what became of a script.
 type wireResult struct {
+	style    wireStyle
 	messages []wireMessage
 	err      error
 	again    error       // of the read after the one that returned err
@@ -186,26 +184,34 @@ type wireResult struct {
 	sent     []wireFrame // all that was written
 }
 
-// runWire plays a script to its end.
-func runWire(nc *scriptConn, cfg connConfig, limit int64, style wireStyle) (wireResult, error) {
-	c := newConn(nc, cfg)
+// play has the connection read a script to its end.
+func (s setup) play(script []byte, limit int64, style wireStyle) (wireResult, error) {
+	c, nc, err := s.open(script)
+	if err != nil {
+		return wireResult{}, fmt.Errorf("handshake: %w", err)
+	}
+	return s.readAll(c, nc, limit, style)
+}
+
+// readAll reads until the connection ends.
+func (s setup) readAll(c *websocket.Conn, nc *scriptConn, limit int64, style wireStyle) (wireResult, error) {
 	switch {
 	case limit > 0:
 		c.SetReadLimit(limit)
 	case limit == noLimit:
 		c.SetReadLimit(0)
 	}
-	var res wireResult
+	res := wireResult{style: style}
 	res.messages, res.err = style.read(c)
 	_, _, res.again = c.ReadMessage()
-	if nc.settle != nil {
-		nc.settle()
+	if s.settle != nil {
+		s.settle()
 	}
 	c.Flush()
 	before := nc.sent()
-	res.writeErr = c.WriteMessage(TextMessage, []byte("late"))
+	res.writeErr = c.WriteMessage(websocket.TextMessage, []byte("late"))
 	if res.writeErr != nil {
-		if err := lateWrites(c); err != nil {
+		if err := res.lateWrites(c); err != nil {
 			return res, err
 		}
 		if after := nc.sent(); !bytes.Equal(before, after) {
@@ -214,28 +220,31 @@ func runWire(nc *scriptConn, cfg connConfig, limit int64, style wireStyle) (wire
 	}
 	c.Close()
 	var err error
-	res.sent, err = parseWire(before, !cfg.isServer)
+	res.sent, err = parseWire(before, !s.server)
 	return res, err
 }
 
 // lateWrites returns an error unless every way to write is closed.
-func lateWrites(c *Conn) error {
+func (r *wireResult) lateWrites(c *websocket.Conn) error {
+	if r.style.closes {
+		return nil
+	}
 	for name, err := range map[string]error{
-		"WriteControl(ping)":  c.WriteControl(PingMessage, nil, time.Time{}),
-		"WriteControl(close)": c.WriteControl(CloseMessage, nil, time.Time{}),
-		"WriteMessage(close)": c.WriteMessage(CloseMessage, nil),
+		"WriteControl(ping)":  c.WriteControl(websocket.PingMessage, nil, time.Time{}),
+		"WriteControl(close)": c.WriteControl(websocket.CloseMessage, nil, time.Time{}),
+		"WriteMessage(close)": c.WriteMessage(websocket.CloseMessage, nil),
 		"WriteJSON":           c.WriteJSON(1),
 	} {
-		if err != ErrCloseSent {
-			return fmt.Errorf("%s returned %v, want ErrCloseSent", name, err)
+		if err != websocket.ErrCloseSent {
+			return fmt.Errorf("%s returned %v, want websocket.ErrCloseSent", name, err)
 		}
 	}
-	w, err := c.NextWriter(TextMessage)
+	w, err := c.NextWriter(websocket.TextMessage)
 	if err == nil {
 		err = w.Close() // at the latest
 	}
-	if err != ErrCloseSent {
-		return fmt.Errorf("NextWriter returned %v, want ErrCloseSent", err)
+	if err != websocket.ErrCloseSent {
+		return fmt.Errorf("NextWriter returned %v, want websocket.ErrCloseSent", err)
 	}
 	return nil
 }
@@ -244,8 +253,12 @@ func lateWrites(c *Conn) error {
 // error lasts, and at most one close frame is the last one sent and says what
 // the error says.
 func (r *wireResult) check() error {
-	if r.err == nil || r.again != r.err {
+	sticky := r.again == r.err || r.style.closes && errors.Is(r.again, net.ErrClosed)
+	if r.err == nil || !sticky {
 		return fmt.Errorf("second read: %v (%T), first: %v (%T)", r.again, r.again, r.err, r.err)
+	}
+	if r.style.closes && r.writeErr == nil {
+		return errors.New("no error from a write after Close")
 	}
 	for i, f := range r.sent {
 		if f.first == 0x88 && i < len(r.sent)-1 {
@@ -259,12 +272,12 @@ func (r *wireResult) check() error {
 		}
 	}
 	var want []wireFrame
-	var pe *ProtocolError
-	var ce *CloseError
+	var pe *websocket.ProtocolError
+	var ce *websocket.CloseError
 	switch {
 	case errors.As(r.err, &pe):
 		want = endFail(pe.Code, pe.Text).reply
-	case r.err == ErrReadLimit:
+	case r.err == websocket.ErrReadLimit:
 		// Its reason has the limit, which the error has not.
 		want = []wireFrame{closeFrame(1009, "")}
 	case errors.As(r.err, &ce) && ce.Code == 1005:
@@ -284,27 +297,19 @@ func (r *wireResult) check() error {
 	if len(got) != len(want) || len(got) > 0 && !strings.HasPrefix(got[0].payload, want[0].payload) {
 		return fmt.Errorf("close frame %q for the error %v", payloads(got), r.err)
 	}
-	if want != nil && r.writeErr != ErrCloseSent {
-		return fmt.Errorf("write behind the close frame: %v, want ErrCloseSent", r.writeErr)
+	if want != nil && !r.style.closes && r.writeErr != websocket.ErrCloseSent {
+		return fmt.Errorf("write behind the close frame: %v, want websocket.ErrCloseSent", r.writeErr)
 	}
 	return nil
 }
 
-// sameFrames compares frames as sent.
-func sameFrames(a, b []wireFrame) bool {
-	return slices.EqualFunc(a, b, func(a, b wireFrame) bool { return a.first == b.first && a.payload == b.payload })
-}
-
 // run runs the row in one way, inside a bubble, and returns what is wrong.
-func (row *wireRow) run(server, whole bool, style wireStyle) error {
-	nc := &scriptConn{script: wireBytes(row.in, server)}
+func (row *wireRow) run(server bool, chunks chunking, style wireStyle) error {
+	s := setup{server: server, deflate: row.deflate, takeover: row.takeover, chunking: chunks}
 	if len(row.back) > 0 {
-		nc.settle = synctest.Wait
+		s.settle = synctest.Wait
 	}
-	if !whole {
-		nc.size = bytewise(nc.script)
-	}
-	res, err := runWire(nc, wireConfig(server, row.deflate, row.takeover), row.limit, style)
+	res, err := s.play(wireBytes(row.in, server), row.limit, style)
 	if err == nil {
 		err = res.check()
 	}
@@ -321,22 +326,13 @@ func (row *wireRow) run(server, whole bool, style wireStyle) error {
 	if got, want := fmt.Sprintf("%T %+v", res.err, res.err), fmt.Sprintf("%T %+v", end.err, end.err); got != want {
 		return fmt.Errorf("error %s, want %s", got, want)
 	}
-	if end.err == ErrReadLimit && res.err != ErrReadLimit {
-		return errors.New("the error is not ErrReadLimit itself")
+	if end.err == websocket.ErrReadLimit && res.err != websocket.ErrReadLimit {
+		return errors.New("the error is not websocket.ErrReadLimit itself")
 	}
 	if want := slices.Concat(row.back, end.reply); !sameFrames(res.sent, want) {
 		return fmt.Errorf("sent %q, want %q", payloads(res.sent), payloads(want))
 	}
 	return nil
-}
-
-// payloads is a short form of frames.
-func payloads(frames []wireFrame) []string {
-	var s []string
-	for _, f := range frames {
-		s = append(s, fmt.Sprintf("%02x %s", f.first, f.payload))
-	}
-	return s
 }
 
 func (row *wireRow) roles() []bool {
@@ -349,15 +345,15 @@ func (row *wireRow) roles() []bool {
 	return []bool{true, false}
 }
 
-// runAll runs the row in all ways. Within a bubble a read can wait for every
-// timer that is due, so which pongs are sent does not depend on the scheduler.
+// runAll runs the row in all ways. Within a bubble a read can wait for every timer that is due, so
+// which pongs are sent does not depend on the scheduler.
 func (row *wireRow) runAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, server := range row.roles() {
 			for _, style := range wireStyles {
-				for _, whole := range []bool{true, false} {
-					if err := row.run(server, whole, style); err != nil {
-						t.Fatalf("server %v, %s, whole %v: %v", server, style.name, whole, err)
+				for _, chunks := range chunkings {
+					if err := row.run(server, chunks, style); err != nil {
+						t.Fatalf("server %v, %s, %s: %v", server, style.name, chunks.name, err)
 					}
 				}
 			}

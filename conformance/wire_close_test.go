@@ -1,4 +1,4 @@
-package websocket
+package conformance_test
 
 // The rows of the wire table on close frames and on the end of the stream.
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/tautws/websocket"
-	"github.com/tautws/websocket/autobahn"
+	"github.com/tautws/websocket/conformance"
 )
 
 func TestServer(t *testing.T) {
@@ -16,7 +16,7 @@ func TestServer(t *testing.T) {
 	s := newServer()
 	defer s.Close()
 	go s.Serve(ln)
-	c, resp, err := autobahn.NewDialer().Dial("ws://"+ln.Addr().String()+"/any/path?x", nil)
+	c, resp, err := conformance.NewDialer().Dial("ws://"+ln.Addr().String()+"/any/path?x", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

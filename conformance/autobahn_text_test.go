@@ -1,4 +1,4 @@
-package autobahn
+package conformance_test
 
 // Chapter 6 of the suite: text is UTF-8. Its byte sequences are those of Markus Kuhn's decoder stress
 // test. Every one is sent in one frame, as the suite does, and once more octet by octet over a pipe,
@@ -80,7 +80,7 @@ func noncharacters() (all []string) {
 
 func textCases() []testCase {
 	echo := func(id, data string, parts ...string) testCase {
-		return wellFormed(id, 0, fragments(opText, parts...), gets(gotText, data))
+		return wellFormed(id, 0, inFragments(opText, parts...), gets(gotText, data))
 	}
 	invalid := kosme + "\xed\xa0\x80" + edited
 	cases := []testCase{
@@ -89,17 +89,17 @@ func textCases() []testCase {
 		echo("6.1.3", "middle frame payload", "", "middle frame payload", ""),
 		echo("6.2.1", greeting, greeting),
 		echo("6.2.2", greeting, "Hello-µ@ßöä", "üàá-UTF-8!!"),
-		echo("6.2.3", greeting, cut(greeting, 1)...),
-		echo("6.2.4", kosme, cut(kosme, 1)...),
-		violation("6.3.1", 0, 1007, fragments(opText, invalid)),
-		violation("6.3.2", 0, 1007, fragments(opText, cut(invalid, 1)...)),
+		echo("6.2.3", greeting, cutEvery(1, greeting)...),
+		echo("6.2.4", kosme, cutEvery(1, kosme)...),
+		violation("6.3.1", 0, 1007, inFragments(opText, invalid)),
+		violation("6.3.2", 0, 1007, inFragments(opText, cutEvery(1, invalid)...)),
 	}
 	for i, list := range sequences() {
 		for j, s := range list {
 			if id := number(6, 5+i, j+1); utf8.ValidString(s) {
 				cases = append(cases, echo(id, s, s))
 			} else {
-				cases = append(cases, violation(id, 0, 1007, fragments(opText, s)))
+				cases = append(cases, violation(id, 0, 1007, inFragments(opText, s)))
 			}
 		}
 	}
@@ -121,11 +121,11 @@ func verdict(s string) int {
 	return 0
 }
 
-// TestFailFast sends texts in parts and looks at what has come back between any two of them. The
+// TestAutobahnFailFast sends texts in parts and looks at what has come back between any two of them. The
 // parts are frames of a message (6.4.1, 6.4.2) or chops of a frame (6.4.3, 6.4.4).
-func TestFailFast(t *testing.T) {
+func TestAutobahnFailFast(t *testing.T) {
 	out := kosme + "\xf4\x90\x80\x80" + edited
-	byOctet := cut(out, 1)
+	byOctet := cutEvery(1, out)
 	type row struct {
 		id      string
 		inFrame bool
@@ -142,8 +142,8 @@ func TestFailFast(t *testing.T) {
 	for i, list := range sequences() {
 		for j, s := range list {
 			rows = append(rows,
-				row{number(6, 5+i, j+1) + "/frames", false, cut(s, 1)},
-				row{number(6, 5+i, j+1) + "/octets", true, cut(s, 1)})
+				row{number(6, 5+i, j+1) + "/frames", false, cutEvery(1, s)},
+				row{number(6, 5+i, j+1) + "/octets", true, cutEvery(1, s)})
 		}
 	}
 	for _, r := range rows {
@@ -160,9 +160,9 @@ func failFast(t *testing.T, m meeting, inFrame bool, parts []string) {
 	p := m.start(t, extensions{})
 	all := strings.Join(parts, "")
 	bad := verdict(all)
-	chops := p.encode(text(all))
+	chops := p.encode(textFrame(all))
 	head := len(chops) - len(all)
-	for i, f := range fragments(opText, parts...) {
+	for i, f := range inFragments(opText, parts...) {
 		if inFrame {
 			n := head + len(parts[i])
 			p.write(chops[:n], 0)

@@ -1,4 +1,4 @@
-package websocket
+package conformance_test
 
 // The rows of the wire table on compressed messages (RFC 7692).
 
@@ -9,11 +9,6 @@ import (
 
 // deflatedHello is the example of RFC 7692 §7.2.3.1.
 const deflatedHello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
-
-// stored is a block without compression (RFC 1951 §3.2.4).
-func stored(s string) string {
-	return string([]byte{0, byte(len(s)), byte(len(s) >> 8), ^byte(len(s)), ^byte(len(s) >> 8)}) + s
-}
 
 func deflateRows() []wireRow {
 	corrupt := endFail(1007, "compressed message is not valid DEFLATE data or ends too early")

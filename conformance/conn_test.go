@@ -1,0 +1,257 @@
+package conformance_test
+
+// Connections under test: their net.Conn plays a script, and they come about by Upgrade and by Dial.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tautws/websocket"
+)
+
+// A scriptConn is a net.Conn whose peer has already sent everything and reads everything. A client's
+// peer answers the handshake first.
+type scriptConn struct {
+	settle func() // called before each Read; may be nil
+
+	mu       sync.Mutex
+	ready    sync.Cond // of changes of script and closed
+	script   []byte
+	answered bool       // the script can be read
+	head     int        // bytes of the handshake at its beginning, which come alone
+	size     func() int // how much the next Read returns; nil: as much as it can
+	response func(request string) string
+	written  []byte
+	closed   bool
+}
+
+type scriptAddr struct{}
+
+func (scriptAddr) Network() string { return "script" }
+func (scriptAddr) String() string  { return "script" }
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	if c.settle != nil {
+		c.settle()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.answered && !c.closed {
+		c.ready.Wait()
+	}
+	switch {
+	case c.closed:
+		return 0, net.ErrClosed
+	case len(c.script) == 0:
+		return 0, io.EOF
+	case c.head > 0:
+		p = p[:min(len(p), c.head)]
+	case c.size != nil:
+		p = p[:min(len(p), c.size())]
+	}
+	n := copy(p, c.script)
+	c.script = c.script[n:]
+	c.head = max(c.head-n, 0)
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, net.ErrClosed
+	}
+	c.written = append(c.written, p...)
+	if !c.answered && bytes.HasSuffix(c.written, []byte("\r\n\r\n")) {
+		response := c.response(string(c.written))
+		c.script = append([]byte(response), c.script...)
+		if c.head > 0 {
+			c.head = len(response)
+		}
+		c.answered = true
+		c.ready.Broadcast()
+	}
+	return len(p), nil
+}
+
+func (c *scriptConn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.ready.Broadcast()
+	return nil
+}
+
+// sent is what was written so far, since the handshake.
+func (c *scriptConn) sent() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.written)
+}
+
+// begin ends the handshake: what was written is forgotten.
+func (c *scriptConn) begin(settle func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written, c.settle = nil, settle
+}
+
+func (c *scriptConn) LocalAddr() net.Addr              { return scriptAddr{} }
+func (c *scriptConn) RemoteAddr() net.Addr             { return scriptAddr{} }
+func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
+func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
+
+// A scriptWriter is the http.ResponseWriter of a request that came over nc.
+type scriptWriter struct {
+	http.ResponseWriter // nil: it is to be hijacked at once
+	nc                  net.Conn
+	buf                 *bufio.ReadWriter
+}
+
+func (w *scriptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.nc, w.buf, nil }
+
+// A chunking is how a script arrives.
+type chunking struct {
+	name  string
+	early bool // its beginning comes with the handshake
+	size  func(script []byte) func() int
+}
+
+var (
+	whole = chunking{name: "whole", size: func([]byte) func() int { return nil }}
+	early = chunking{name: "with the handshake", early: true, size: whole.size}
+	// bytewise is one byte at a time, but for an occasional larger piece of a long script.
+	bytewise = chunking{name: "byte by byte", size: func(script []byte) func() int {
+		i := 0
+		return func() int {
+			if i++; i%20 == 0 && len(script) > 8000 {
+				return 4000
+			}
+			return 1
+		}
+	}}
+
+	chunkings = []chunking{whole, early, bytewise}
+)
+
+// A setup says how a connection under test comes about.
+type setup struct {
+	server          bool // it is the server
+	deflate         bool // permessage-deflate is negotiated
+	takeover        bool // with context takeover
+	writeBufferSize int
+	chunking        chunking // the zero value: whole
+	settle          func()   // called before each read behind the handshake; may be nil
+}
+
+// The key of RFC 6455 §1.3.
+const exampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
+
+// acceptKey is the proof of RFC 6455 §4.2.2.
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// extensions is the Sec-WebSocket-Extensions of both ends.
+func (s setup) extensions() string {
+	switch {
+	case !s.deflate:
+		return ""
+	case s.takeover:
+		return "permessage-deflate"
+	}
+	return "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+}
+
+func (s setup) upgrader() *websocket.Upgrader {
+	return &websocket.Upgrader{EnableCompression: s.deflate, WriteBufferSize: s.writeBufferSize,
+		Compression: websocket.CompressionOptions{ContextTakeover: s.takeover}}
+}
+
+func (s setup) dialer() *websocket.Dialer {
+	return &websocket.Dialer{EnableCompression: s.deflate, WriteBufferSize: s.writeBufferSize,
+		Compression: websocket.CompressionOptions{ContextTakeover: s.takeover}}
+}
+
+// open returns a connection whose peer sends the script.
+func (s setup) open(script []byte) (*websocket.Conn, *scriptConn, error) {
+	nc := &scriptConn{script: script, response: s.response, answered: s.server}
+	nc.ready.L = &nc.mu
+	if s.chunking.size != nil {
+		nc.size = s.chunking.size(script)
+	}
+	var c *websocket.Conn
+	var err error
+	if s.server {
+		c, err = s.upgrade(nc)
+	} else {
+		c, err = s.dial(nc)
+	}
+	nc.begin(s.settle)
+	return c, nc, err
+}
+
+// upgrade opens the server's end of nc.
+func (s setup) upgrade(nc *scriptConn) (*websocket.Conn, error) {
+	r, err := http.NewRequest(http.MethodGet, "http://example.com/", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header = http.Header{
+		"Upgrade":               {"websocket"},
+		"Connection":            {"Upgrade"},
+		"Sec-Websocket-Key":     {exampleKey},
+		"Sec-Websocket-Version": {"13"},
+	}
+	if s.deflate {
+		r.Header.Set("Sec-WebSocket-Extensions", s.extensions())
+	}
+	buf := bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc))
+	if s.chunking.early {
+		buf.Reader.Peek(1)
+	}
+	return s.upgrader().Upgrade(&scriptWriter{nc: nc, buf: buf}, r, nil)
+}
+
+// dial opens the client's end of nc.
+func (s setup) dial(nc *scriptConn) (*websocket.Conn, error) {
+	if !s.chunking.early {
+		nc.head = 1
+	}
+	d := s.dialer()
+	d.NetDialContext = func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+	c, _, err := d.Dial("ws://example.com/", nil)
+	return c, err
+}
+
+// response is the answer to a client's request.
+func (s setup) response(request string) string {
+	_, key, _ := strings.Cut(request, "\r\nSec-WebSocket-Key: ")
+	key, _, _ = strings.Cut(key, "\r\n")
+	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + acceptKey(key) + "\r\n"
+	if s.deflate {
+		response += fmt.Sprintf("Sec-WebSocket-Extensions: %s\r\n", s.extensions())
+	}
+	return response + "\r\n"
+}
+
+// raceEnabled reports whether the race detector is on, which makes everything ten times slower.
+var raceEnabled = sync.OnceValue(func() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+})
