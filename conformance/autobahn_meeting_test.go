@@ -8,10 +8,10 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,13 +27,13 @@ type meeting struct {
 
 // The meetings: the end under test is the server or the client.
 var meetings = []meeting{
-	{"server", tcpPair, meetServer},
-	{"client", tcpPair, meetClient},
+	{"server", overTCP, meetServer},
+	{"client", overTCP, meetClient},
 }
 
 var pipeMeetings = []meeting{
-	{"server", pipePair, meetServer},
-	{"client", pipePair, meetClient},
+	{"server", overPipe, meetServer},
+	{"client", overPipe, meetClient},
 }
 
 // extensions is what is negotiated. A peer that is the client sends offer, and wants answer for it; one
@@ -52,65 +52,26 @@ func (m meeting) start(t testing.TB, ext extensions) *peer {
 	return p
 }
 
-func pipePair(testing.TB) (ours, theirs net.Conn) { return net.Pipe() }
-
-func tcpPair(t testing.TB) (ours, theirs net.Conn) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+func overTCP(t testing.TB) (ours, theirs net.Conn) {
+	ours, theirs, err := tcpPair()
 	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if theirs, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if ours, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
 	return ours, theirs
 }
 
-// single is a listener for one connection.
-type single struct {
-	net.Conn
-	conns chan net.Conn
-	once  sync.Once
-}
-
-func (s *single) Accept() (net.Conn, error) {
-	if nc, ok := <-s.conns; ok {
-		return nc, nil
-	}
-	return nil, net.ErrClosed
-}
-
-func (s *single) Close() error {
-	s.once.Do(func() { close(s.conns) })
-	return nil
-}
-
-func (s *single) Addr() net.Addr { return s.LocalAddr() }
+func overPipe(testing.TB) (ours, theirs net.Conn) { return net.Pipe() }
 
 // meetServer returns a peer that is the client of our server.
 func meetServer(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 	done := make(chan struct{})
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	serve(ours, func(w http.ResponseWriter, r *http.Request) {
 		defer close(done)
 		conformance.Serve(w, r)
-	})}
-	ln := &single{Conn: ours, conns: make(chan net.Conn, 1)}
-	ln.conns <- ours
-	go server.Serve(ln)
-	t.Cleanup(func() {
-		theirs.Close()
-		server.Close()
 	})
+	t.Cleanup(func() { theirs.Close() })
 
-	request := "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + exampleKey + "\r\n"
-	if ext.offer != "" {
-		request += "Sec-WebSocket-Extensions: " + ext.offer + "\r\n"
-	}
-	fmt.Fprint(theirs, request+"\r\n")
+	io.WriteString(theirs, request(ext.offer))
 	br := bufio.NewReader(theirs)
 	resp, err := http.ReadResponse(br, nil)
 	if err != nil {
@@ -160,12 +121,7 @@ func meetClient(t testing.TB, ours, theirs net.Conn, ext extensions) *peer {
 	if offer := strings.Join(r.Header["Sec-Websocket-Extensions"], ", "); offer != standing {
 		t.Fatalf("offer %q, want %q", offer, standing)
 	}
-	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + acceptKey(key) + "\r\n"
-	if ext.reply != "" {
-		response += "Sec-WebSocket-Extensions: " + ext.reply + "\r\n"
-	}
-	fmt.Fprint(theirs, response+"\r\n")
+	io.WriteString(theirs, switching(key, ext.reply))
 	p := &peer{t: t, nc: theirs, br: br, done: done}
 	p.agree(ext.reply)
 	return p

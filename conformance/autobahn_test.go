@@ -2,7 +2,7 @@ package conformance_test
 
 // The cases of the Autobahn testsuite, chapters 1 to 5, 7 and 10, by their numbers:
 //
-//	go test -run 'TestAutobahn/5\.15'
+//	go test ./conformance -run 'TestAutobahn/5\.15'
 //
 // What each case wants is what the suite calls OK. Where the suite leaves a choice, of codes or of
 // dropping the connection, the case wants what RFC 6455 asks for: a close frame with its code.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -29,10 +28,10 @@ type scriptConn struct {
 	mu       sync.Mutex
 	ready    sync.Cond // of changes of script and closed
 	script   []byte
-	answered bool       // the script can be read
-	head     int        // bytes of the handshake at its beginning, which come alone
-	size     func() int // how much the next Read returns; nil: as much as it can
-	response func(request string) string
+	answered bool                    // the script can be read
+	head     int                     // bytes of the handshake at its beginning, which come alone
+	size     func() int              // how much the next Read returns; nil: as much as it can
+	response func(key string) string // to a client's request
 	written  []byte
 	closed   bool
 }
@@ -75,7 +74,9 @@ func (c *scriptConn) Write(p []byte) (int, error) {
 	}
 	c.written = append(c.written, p...)
 	if !c.answered && bytes.HasSuffix(c.written, []byte("\r\n\r\n")) {
-		response := c.response(string(c.written))
+		_, key, _ := strings.Cut(string(c.written), "\r\nSec-WebSocket-Key: ")
+		key, _, _ = strings.Cut(key, "\r\n")
+		response := c.response(key)
 		c.script = append([]byte(response), c.script...)
 		if c.head > 0 {
 			c.head = len(response)
@@ -238,16 +239,79 @@ func (s setup) dial(nc *scriptConn) (*websocket.Conn, error) {
 	return c, err
 }
 
-// response is the answer to a client's request.
-func (s setup) response(request string) string {
-	_, key, _ := strings.Cut(request, "\r\nSec-WebSocket-Key: ")
-	key, _, _ = strings.Cut(key, "\r\n")
+// response is the answer to a client's request with that key.
+func (s setup) response(key string) string {
+	return switching(key, s.extensions())
+}
+
+// switching is the answer to a request with that key (RFC 6455 §4.2.2).
+func switching(key, extensions string) string {
 	response := "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Accept: " + acceptKey(key) + "\r\n"
-	if s.deflate {
-		response += fmt.Sprintf("Sec-WebSocket-Extensions: %s\r\n", s.extensions())
+	if extensions != "" {
+		response += "Sec-WebSocket-Extensions: " + extensions + "\r\n"
 	}
 	return response + "\r\n"
+}
+
+// request is what a client asks for, with exampleKey.
+func request(extensions string) string {
+	r := "GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + exampleKey + "\r\n"
+	if extensions != "" {
+		r += "Sec-WebSocket-Extensions: " + extensions + "\r\n"
+	}
+	return r + "\r\n"
+}
+
+// serve has an http.Server serve one connection, until it is closed or hijacked.
+func serve(nc net.Conn, handler http.HandlerFunc) {
+	server := &http.Server{Handler: handler}
+	ln := &oneListener{Conn: nc, accept: make(chan net.Conn, 1)}
+	ln.accept <- nc
+	server.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateHijacked || state == http.StateClosed {
+			ln.Close()
+		}
+	}
+	go server.Serve(ln)
+}
+
+// A oneListener is a listener for one connection.
+type oneListener struct {
+	net.Conn
+	accept chan net.Conn
+	once   sync.Once
+}
+
+func (l *oneListener) Accept() (net.Conn, error) {
+	if nc, ok := <-l.accept; ok {
+		return nc, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *oneListener) Close() error {
+	l.once.Do(func() { close(l.accept) })
+	return nil
+}
+
+func (l *oneListener) Addr() net.Addr { return l.LocalAddr() }
+
+// tcpPair returns the two ends of a connection over TCP.
+func tcpPair() (ours, theirs net.Conn, err error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer ln.Close()
+	if theirs, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if ours, err = ln.Accept(); err != nil {
+		theirs.Close()
+	}
+	return ours, theirs, err
 }
 
 // raceEnabled reports whether the race detector is on, which makes everything ten times slower.

@@ -347,6 +347,14 @@ func TestDeflateExamples(t *testing.T) {
 	}
 }
 
+// The decoder knows blocks with codes of their own.
+func TestInflaterDynamic(t *testing.T) {
+	z := inflater{window: window{15, false}}
+	if got, err := z.message(dynamic); got != dynamicText || err != nil {
+		t.Errorf("%q, %v, want %q", got, err, dynamicText)
+	}
+}
+
 // Both directions agree with each other over all windows, and with compress/flate where they can.
 func TestDeflaterAndInflater(t *testing.T) {
 	texts := []string{"", "a", "Hello, Hello, Hello", strings.Repeat("a", 1000), "", "Hello"}

@@ -10,6 +10,15 @@ import (
 // deflatedHello is the example of RFC 7692 §7.2.3.1.
 const deflatedHello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
 
+// dynamicText is the content of dynamic, a block with codes of its own (RFC 1951 §3.2.7).
+const (
+	dynamicText = "eetteeateteetae aetteeeeetteeanee ete nt  eeteeetaee eaeeeeeaeetanee aeet teeentttteet " +
+		"eaen eeeetteeaeeeteeeeattt ee ttete aeeteteeeet ttaet eatteetae"
+	dynamic = "\x3c\x8e\xb1\x11\x45\x31\x08\xc3\x56\xf1\x6a\x14\x6a\xa9\xb4\xff\xfd\x33\xf9\xf7\xba\xd8\x91" +
+		"\x00\x50\x18\x11\x1c\x32\x97\xf9\xd7\x0b\x41\xb2\x26\x14\x29\x43\x98\x43\xa6\xb1\x48\x1f\xe9" +
+		"\xef\x6a\x3d\x4b\x6c\xbe\x31\x3c\x97\x51\x03\xb1\xeb\xce\x7a\xbd\xd1\x39\xcb\x77\xc6\x0f"
+)
+
 func deflateRows() []wireRow {
 	corrupt := endFail(1007, "compressed message is not valid DEFLATE data or ends too early")
 	onContinuation := endFail(1002, "RSV1 set on a continuation frame")
@@ -51,6 +60,11 @@ func deflateRows() []wireRow {
 			want: texts("HelloHello")},
 		{name: "7692-7.2.3.5/two blocks in fragments", in: inFragments(0x41, "\xf2\x48\x05\x00\x00\x00\xff\xff", "\xca\xc9\xc9\x07\x00"),
 			want: texts("Hello")},
+		{name: "7692-7.2.2/dynamic codes", in: []wireFrame{frame(0xc1, dynamic), frame(0xc1, deflatedHello)}, want: texts(dynamicText, "Hello")},
+		{name: "7692-7.2.2/dynamic codes, a fragment for each byte", in: inFragments(0x42, eachByte(dynamic)...), want: binaries(dynamicText)},
+		{name: "7692-7.2.2/dynamic codes, then fixed codes and none", in: []wireFrame{frame(0xc1, dynamic+"\x00\x00\xff\xff"+
+			deflatedHello+"\x00\x00\xff\xff"+stored("abc")+"\x00")}, want: texts(dynamicText + "Helloabc")},
+		{name: "7692-7.2.2/dynamic codes cut", in: []wireFrame{frame(0xc1, dynamic[:30])}, end: corrupt},
 		{name: "7692-7.2.2/not DEFLATE", in: []wireFrame{frame(0xc1, "\xff\xff\xff")}, end: corrupt},
 		{name: "7692-7.2.2/not DEFLATE, known before the end", in: []wireFrame{frame(0xc2, "\xff").claiming(100)}, end: corrupt},
 		{name: "7692-7.2.2/cut", in: []wireFrame{frame(0xc2, deflatedHello[:4])}, end: corrupt},

@@ -193,14 +193,18 @@ func (s setup) play(script []byte, limit int64, style wireStyle) (wireResult, er
 	return s.readAll(c, nc, limit, style)
 }
 
-// readAll reads until the connection ends.
-func (s setup) readAll(c *websocket.Conn, nc *scriptConn, limit int64, style wireStyle) (wireResult, error) {
+func setLimit(c *websocket.Conn, limit int64) {
 	switch {
 	case limit > 0:
 		c.SetReadLimit(limit)
 	case limit == noLimit:
 		c.SetReadLimit(0)
 	}
+}
+
+// readAll reads until the connection ends.
+func (s setup) readAll(c *websocket.Conn, nc *scriptConn, limit int64, style wireStyle) (wireResult, error) {
+	setLimit(c, limit)
 	res := wireResult{style: style}
 	res.messages, res.err = style.read(c)
 	_, _, res.again = c.ReadMessage()
@@ -316,21 +320,34 @@ func (row *wireRow) run(server bool, chunks chunking, style wireStyle) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Equal(res.messages, row.want) {
-		return fmt.Errorf("messages %v, want %v", res.messages, row.want)
+	if err := row.checkRead(res.messages, res.err); err != nil {
+		return err
 	}
-	end := row.end
-	if end.err == nil {
-		end = endEOF
+	if want := slices.Concat(row.back, row.ending().reply); !sameFrames(res.sent, want) {
+		return fmt.Errorf("sent %q, want %q", payloads(res.sent), payloads(want))
 	}
-	if got, want := fmt.Sprintf("%T %+v", res.err, res.err), fmt.Sprintf("%T %+v", end.err, end.err); got != want {
+	return nil
+}
+
+// ending is how the reading ends.
+func (row *wireRow) ending() wireEnd {
+	if row.end.err == nil {
+		return endEOF
+	}
+	return row.end
+}
+
+// checkRead compares what was read with what the row wants.
+func (row *wireRow) checkRead(messages []wireMessage, err error) error {
+	if !slices.Equal(messages, row.want) {
+		return fmt.Errorf("messages %v, want %v", messages, row.want)
+	}
+	end := row.ending()
+	if got, want := fmt.Sprintf("%T %+v", err, err), fmt.Sprintf("%T %+v", end.err, end.err); got != want {
 		return fmt.Errorf("error %s, want %s", got, want)
 	}
-	if end.err == websocket.ErrReadLimit && res.err != websocket.ErrReadLimit {
+	if end.err == websocket.ErrReadLimit && err != websocket.ErrReadLimit {
 		return errors.New("the error is not websocket.ErrReadLimit itself")
-	}
-	if want := slices.Concat(row.back, end.reply); !sameFrames(res.sent, want) {
-		return fmt.Errorf("sent %q, want %q", payloads(res.sent), payloads(want))
 	}
 	return nil
 }
