@@ -78,8 +78,7 @@ func (p *peer) collect() <-chan []wireFrame {
 // drain reads and forgets.
 func (p *peer) drain() { go io.Copy(io.Discard, p.Conn) }
 
-// overPipe returns a connection whose far end is p. Nothing is buffered
-// between the two.
+// overPipe returns a connection whose far end is p. Nothing is buffered between the two.
 func overPipe(t testing.TB, cfg connConfig) (*Conn, *peer) {
 	a, b := net.Pipe()
 	return play(t, a, b, cfg)
@@ -196,8 +195,8 @@ func readErr(c *Conn) error {
 	return err
 }
 
-// overflow begins a message that does not fit into its writer's buffer. From
-// then on all others wait for it.
+// overflow begins a message that does not fit into its writer's buffer. From then on all others
+// wait for it.
 func overflow(c *Conn) (io.WriteCloser, error) {
 	w, err := c.NextWriter(BinaryMessage)
 	if err == nil {
@@ -283,8 +282,8 @@ func (s *sink) take(t testing.TB, client bool) [][]wireFrame {
 	return all
 }
 
-// wantWrites checks the writes since the last call: one string for each, with
-// the payloads of its frames.
+// wantWrites checks the writes since the last call: one string for each, with the payloads of its
+// frames.
 func (s *sink) wantWrites(t testing.TB, client bool, want ...string) {
 	t.Helper()
 	var got []string
@@ -300,8 +299,8 @@ func (s *sink) wantWrites(t testing.TB, client bool, want ...string) {
 	}
 }
 
-// sunk returns a connection with a sink, which has already received frames.
-// What the peer sends later goes through p.
+// sunk returns a connection with a sink, which has already received frames. What the peer sends
+// later goes through p.
 func sunk(t testing.TB, cfg connConfig, received ...wireFrame) (*Conn, *sink, *peer) {
 	a, b := net.Pipe()
 	s := &sink{Conn: a}
@@ -325,8 +324,7 @@ func (p *peer) expectEnd() {
 	}
 }
 
-// A scriptConn is a net.Conn whose peer has already sent everything and reads
-// everything.
+// A scriptConn is a net.Conn whose peer has already sent everything and reads everything.
 type scriptConn struct {
 	script []byte
 	size   func() int // how much the next Read returns; nil: as much as it can
@@ -392,8 +390,8 @@ func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
 func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
 
-// A loopConn is a net.Conn whose peer sends the same bytes for ever, step
-// bytes at a time, and takes everything.
+// A loopConn is a net.Conn whose peer sends the same bytes again and again, step bytes at a time,
+// and takes everything.
 type loopConn struct {
 	in   []byte
 	step int

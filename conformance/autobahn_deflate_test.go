@@ -1,9 +1,9 @@
 package conformance_test
 
-// Chapters 12 and 13 of the suite: permessage-deflate, each parameter of it agreed on and lived up to.
-// The suite's texts, pictures and documents have stand-ins of the same kind. Of the 1,000 messages a
-// few are sent, enough for contexts to be taken over; and the race detector, which makes everything ten
-// times slower, sees those above 4 KiB in 13.3 only.
+// Chapters 12 and 13 of the suite: permessage-deflate, each parameter of it agreed on and lived up
+// to. The suite's texts, pictures and documents have stand-ins of the same kind. Of the 1,000
+// messages a few are sent, enough for contexts to be taken over; and the race detector, which makes
+// everything ten times slower, sees those above 4 KiB in 13.3 only.
 
 import (
 	"fmt"
@@ -57,8 +57,8 @@ var shapes = []struct{ size, fragment int }{
 	{8192, 256}, {16384, 256}, {32768, 256}, {65536, 256}, {131072, 256}, {131072, 1024}, {131072, 4096}, {131072, 32768},
 }
 
-// agreements are the sections of chapter 13, and behind them some that the suite does not know. What a
-// fuzzing client offers and a fuzzing server replies is what the suite's does.
+// agreements are the sections of chapter 13, and behind them some that the suite does not know.
+// What a fuzzing client offers and a fuzzing server replies is what the suite's does.
 var agreements = []struct {
 	id string
 	extensions

@@ -1,8 +1,8 @@
 package conformance_test
 
-// Chapter 9 of the suite: long messages, in one frame, in fragments and in chops, and many short ones.
-// The sizes are the suite's. Of the 1,000 short messages 100 are sent, and the race detector, which
-// makes everything ten times slower, sees messages cut to 256 KiB.
+// Chapter 9 of the suite: long messages, in one frame, in fragments and in chops, and many short
+// ones. The sizes are the suite's. Of the 1,000 short messages 100 are sent, and the race detector,
+// which makes everything ten times slower, sees messages cut to 256 KiB.
 
 import (
 	"strings"

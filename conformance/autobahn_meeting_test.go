@@ -36,8 +36,9 @@ var pipeMeetings = []meeting{
 	{"client", overPipe, meetClient},
 }
 
-// extensions is what is negotiated. A peer that is the client sends offer, and wants answer for it; one
-// that is the server wants standing, which is what the client always offers, and sends reply for it.
+// extensions is what is negotiated. A peer that is the client sends offer, and wants answer for it;
+// one that is the server wants standing, which is what the client always offers, and sends reply
+// for it.
 type extensions struct{ offer, answer, reply string }
 
 // standing is what our client offers.

@@ -79,8 +79,8 @@ func (p *peer) encode(frames ...wireFrame) []byte {
 	return wireBytes(frames, p.client)
 }
 
-// write sends bytes, chop at a time, or all at once if chop is 0. Errors are for the events to tell:
-// the other end may have closed rightly.
+// write sends bytes, chop at a time, or all at once if chop is 0. Errors are for the events to
+// tell: the other end may have closed rightly.
 func (p *peer) write(b []byte, chop int) {
 	if chop == 0 {
 		chop = len(b)

@@ -228,7 +228,8 @@ func closeCases() []testCase {
 		once("7.3.5", 0, frames(closeFrame(1000, reason)), nil, 1000),
 		once("7.3.6", 0, frames(closeFrame(1000, reason+"*")), nil, 1002),
 		once("7.5.1", 0, frames(closeFrame(1000, kosme+"\xed\xa0\x80"+edited)), nil, 1002, 1007),
-		// Unread input must not destroy the close frame on its way (RFC 6455 §7.1.1); the suite sends too little.
+		// Unread input must not destroy the close frame on its way (RFC 6455 §7.1.1); the suite
+		// sends too little.
 		once("failure with input behind it", 0, frames(frame(fin|3, ""), textFrame(big), textFrame(big)), nil, 1002),
 		once("close with input behind it", 0, frames(normal, textFrame(big), textFrame(big)), nil, 1000),
 		// The suite only takes note of these two.

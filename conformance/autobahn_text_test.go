@@ -1,9 +1,9 @@
 package conformance_test
 
-// Chapter 6 of the suite: text is UTF-8. Its byte sequences are those of Markus Kuhn's decoder stress
-// test. Every one is sent in one frame, as the suite does, and once more octet by octet over a pipe,
-// where it is seen that nothing happens before the octet that cannot be right, and that the failure
-// comes with it, before any other octet is sent.
+// Chapter 6 of the suite: text is UTF-8. Its byte sequences are those of Markus Kuhn's decoder
+// stress test. Every one is sent in one frame, as the suite does, and once more byte by byte over a
+// pipe, where it is seen that nothing happens before the byte that cannot be right, and that the
+// failure comes with it, before any other byte is sent.
 
 import (
 	"fmt"
@@ -106,8 +106,9 @@ func textCases() []testCase {
 	return cases
 }
 
-// verdict returns how many bytes of a text must be seen to know that it is not UTF-8, and 0 if it is.
-func verdict(s string) int {
+// invalidAfter returns how many bytes of a text must be seen to know that it is not UTF-8, and 0 if
+// it is.
+func invalidAfter(s string) int {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r != utf8.RuneError || n != 1 {
@@ -121,8 +122,8 @@ func verdict(s string) int {
 	return 0
 }
 
-// TestAutobahnFailFast sends texts in parts and looks at what has come back between any two of them. The
-// parts are frames of a message (6.4.1, 6.4.2) or chops of a frame (6.4.3, 6.4.4).
+// TestAutobahnFailFast sends texts in parts and looks at what has come back between any two of
+// them. The parts are frames of a message (6.4.1, 6.4.2) or chops of a frame (6.4.3, 6.4.4).
 func TestAutobahnFailFast(t *testing.T) {
 	out := kosme + "\xf4\x90\x80\x80" + edited
 	byOctet := cutEvery(1, out)
@@ -159,7 +160,7 @@ func failFast(t *testing.T, m meeting, inFrame bool, parts []string) {
 	sent := 0
 	p := m.start(t, extensions{})
 	all := strings.Join(parts, "")
-	bad := verdict(all)
+	bad := invalidAfter(all)
 	chops := p.encode(textFrame(all))
 	head := len(chops) - len(all)
 	for i, f := range inFragments(opText, parts...) {

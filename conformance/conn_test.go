@@ -1,6 +1,7 @@
 package conformance_test
 
-// Connections under test: their net.Conn plays a script, and they come about by Upgrade and by Dial.
+// Connections under test: their net.Conn plays a script, and they come about by Upgrade and by
+// Dial.
 
 import (
 	"bufio"
@@ -20,10 +21,10 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// A scriptConn is a net.Conn whose peer has already sent everything and reads everything. A client's
-// peer answers the handshake first.
+// A scriptConn is a net.Conn whose peer has already sent everything and reads everything. A
+// client's peer answers the handshake first.
 type scriptConn struct {
-	settle func() // called before each Read; may be nil
+	beforeRead func() // called before each Read; may be nil
 
 	mu       sync.Mutex
 	ready    sync.Cond // of changes of script and closed
@@ -42,8 +43,8 @@ func (scriptAddr) Network() string { return "script" }
 func (scriptAddr) String() string  { return "script" }
 
 func (c *scriptConn) Read(p []byte) (int, error) {
-	if c.settle != nil {
-		c.settle()
+	if c.beforeRead != nil {
+		c.beforeRead()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -103,10 +104,10 @@ func (c *scriptConn) sent() []byte {
 }
 
 // begin ends the handshake: what was written is forgotten.
-func (c *scriptConn) begin(settle func()) {
+func (c *scriptConn) begin(beforeRead func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.written, c.settle = nil, settle
+	c.written, c.beforeRead = nil, beforeRead
 }
 
 func (c *scriptConn) LocalAddr() net.Addr              { return scriptAddr{} }
@@ -155,7 +156,7 @@ type setup struct {
 	takeover        bool // with context takeover
 	writeBufferSize int
 	chunking        chunking // the zero value: whole
-	settle          func()   // called before each read behind the handshake; may be nil
+	beforeRead      func()   // called before each read behind the handshake; may be nil
 }
 
 // The key of RFC 6455 §1.3.
@@ -202,7 +203,7 @@ func (s setup) open(script []byte) (*websocket.Conn, *scriptConn, error) {
 	} else {
 		c, err = s.dial(nc)
 	}
-	nc.begin(s.settle)
+	nc.begin(s.beforeRead)
 	return c, nc, err
 }
 

@@ -39,7 +39,7 @@ func referenceTable(n, first, size int) (base []int, extra []uint) {
 		next += 1 << extra[i]
 	}
 	if size == 4 {
-		base[n-1], extra[n-1] = 258, 0 // the longest length has a symbol of its own
+		base[n-1], extra[n-1] = 258, 0 // the longest length has its own symbol
 	}
 	return base, extra
 }
@@ -329,7 +329,8 @@ func (z *inflater) symbols(literals, distances *code) {
 	}
 }
 
-// Both directions know the example of RFC 7692 §7.2.3.1, and the decoder those of §7.2.3.2 to §7.2.3.5.
+// Both directions know the example of RFC 7692 §7.2.3.1, and the decoder those of §7.2.3.2 to
+// §7.2.3.5.
 func TestDeflateExamples(t *testing.T) {
 	if got := deflated("Hello"); got != deflatedHello {
 		t.Errorf("% x, want % x", got, deflatedHello)
@@ -347,7 +348,7 @@ func TestDeflateExamples(t *testing.T) {
 	}
 }
 
-// The decoder knows blocks with codes of their own.
+// The decoder knows blocks with their own codes.
 func TestInflaterDynamic(t *testing.T) {
 	z := inflater{window: window{15, false}}
 	if got, err := z.message(dynamic); got != dynamicText || err != nil {

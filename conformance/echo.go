@@ -1,6 +1,6 @@
-// Package conformance holds the two ends that the Autobahn testsuite examines: a server and a client
-// that send every message back. The tests beside this file look at the library as a peer does, from
-// the bytes that come out of Upgrade and Dial; the README tells what there is.
+// Package conformance holds the two ends that the Autobahn testsuite examines: a server and a
+// client that send every message back. The tests beside this file look at the library as a peer
+// does, from the bytes that come out of Upgrade and Dial; the README tells what there is.
 //
 // The package is there for these programs and promises nothing to others.
 package conformance
@@ -40,7 +40,8 @@ func NewDialer() *websocket.Dialer {
 }
 
 // Converse is the client: it dials the URL, echoes until the connection ends, and waits for the
-// server to close it. The error says that no connection came about; however it ended, the suite sees.
+// server to close it. The error says that no connection came about; however it ended, the suite
+// sees.
 func Converse(ctx context.Context, d *websocket.Dialer, url string) error {
 	c, _, err := d.DialContext(ctx, url, nil)
 	if err != nil {

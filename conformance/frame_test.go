@@ -263,7 +263,7 @@ func sameFrames(a, b []wireFrame) bool {
 	})
 }
 
-// The encoder is held against the examples of RFC 6455 §5.7.
+// The encoder makes the examples of RFC 6455 §5.7.
 func TestFramesEncoded(t *testing.T) {
 	for _, test := range []struct {
 		frame  wireFrame

@@ -19,7 +19,8 @@ const (
 	fuzzStyles
 )
 
-// fuzzLimit is the read limit of compressed messages. Others have none, so that every claim is tried.
+// fuzzLimit is the read limit of compressed messages. Others have none, so that every claim is
+// tried.
 func fuzzLimit(flags byte) int64 {
 	if flags&fuzzDeflate != 0 {
 		return 1 << 17
@@ -71,9 +72,9 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// Whatever a peer sends, the end is orderly: one lasting error, at most one
-// close frame that says what the error says and nothing behind it, frames that
-// are well formed, and memory in proportion to what was received.
+// Whatever a peer sends, the end is orderly: one lasting error, at most one close frame that says
+// what the error says and nothing behind it, frames that are well formed, and memory in proportion
+// to what was received.
 func FuzzReader(f *testing.F) {
 	addWireTable(f)
 	f.Fuzz(func(t *testing.T, b []byte, flags byte) {
@@ -104,9 +105,8 @@ func FuzzReader(f *testing.F) {
 		if flags&fuzzDeflate == 0 && total > len(b) {
 			t.Errorf("%d bytes of messages in %d bytes", total, len(b))
 		}
-		// The runtime's count is off by up to 4 MiB. A frame costs a few hundred
-		// bytes, a pong with a buffer among them, and a compressed message that
-		// fails up to three times the limit.
+		// The runtime's count is off by up to 4 MiB. A frame costs a few hundred bytes, a pong with
+		// a buffer among them, and a compressed message that fails up to three times the limit.
 		if most := uint64(8<<20 + 2048*len(b) + 8*total); cost > most {
 			t.Errorf("%d bytes allocated for %d bytes and messages of %d, want at most %d", cost, len(b), total, most)
 		}
@@ -136,8 +136,8 @@ func FuzzChunking(f *testing.F) {
 	})
 }
 
-// readChunks tells what becomes of b. Pings and pongs are seen by handlers: a
-// reader may answer only the latest of several pings (RFC 6455 §5.5.3).
+// readChunks tells what becomes of b. Pings and pongs are seen by handlers: a reader may answer
+// only the latest of several pings (RFC 6455 §5.5.3).
 func readChunks(t *testing.T, b []byte, flags byte, chunks chunking) string {
 	s := fuzzSetup(flags)
 	s.chunking = chunks

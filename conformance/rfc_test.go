@@ -33,8 +33,8 @@ const exampleResponse = "HTTP/1.1 101 Switching Protocols\r\n" +
 	"Sec-WebSocket-Protocol: chat\r\n" +
 	"\r\n"
 
-// The handshake of RFC 6455 §1.2 and frames of §5.7 behind it, which arrive
-// with the request or later.
+// The handshake of RFC 6455 §1.2 and frames of §5.7 behind it, which arrive with the request or
+// later.
 func TestExampleConversation(t *testing.T) {
 	frames := "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58" + // text "Hello"
 		"\x89\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58" + // ping "Hello"

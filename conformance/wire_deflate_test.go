@@ -10,7 +10,7 @@ import (
 // deflatedHello is the example of RFC 7692 §7.2.3.1.
 const deflatedHello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
 
-// dynamicText is the content of dynamic, a block with codes of its own (RFC 1951 §3.2.7).
+// dynamicText is the content of dynamic, a block with its own codes (RFC 1951 §3.2.7).
 const (
 	dynamicText = "eetteeateteetae aetteeeeetteeanee ete nt  eeteeetaee eaeeeeeaeetanee aeet teeentttteet " +
 		"eaen eeeetteeaeeeteeeeattt ee ttete aeeteteeeet ttaet eatteetae"

@@ -63,8 +63,7 @@ func wireMessages(messageType int, data []string) []wireMessage {
 	return messages
 }
 
-// A wireEnd is how the reading ends: with which error, and with which close
-// frame sent.
+// A wireEnd is how the reading ends: with which error, and with which close frame sent.
 type wireEnd struct {
 	err   error
 	reply []wireFrame
@@ -208,8 +207,8 @@ func (s setup) readAll(c *websocket.Conn, nc *scriptConn, limit int64, style wir
 	res := wireResult{style: style}
 	res.messages, res.err = style.read(c)
 	_, _, res.again = c.ReadMessage()
-	if s.settle != nil {
-		s.settle()
+	if s.beforeRead != nil {
+		s.beforeRead()
 	}
 	c.Flush()
 	before := nc.sent()
@@ -253,9 +252,8 @@ func (r *wireResult) lateWrites(c *websocket.Conn) error {
 	return nil
 }
 
-// check returns an error unless the result is one that any input may have: the
-// error lasts, and at most one close frame is the last one sent and says what
-// the error says.
+// check returns an error unless the result is one that any input may have: the error lasts, and at
+// most one close frame is the last one sent and says what the error says.
 func (r *wireResult) check() error {
 	sticky := r.again == r.err || r.style.closes && errors.Is(r.again, net.ErrClosed)
 	if r.err == nil || !sticky {
@@ -311,7 +309,7 @@ func (r *wireResult) check() error {
 func (row *wireRow) run(server bool, chunks chunking, style wireStyle) error {
 	s := setup{server: server, deflate: row.deflate, takeover: row.takeover, chunking: chunks}
 	if len(row.back) > 0 {
-		s.settle = synctest.Wait
+		s.beforeRead = synctest.Wait
 	}
 	res, err := s.play(wireBytes(row.in, server), row.limit, style)
 	if err == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// A wireStream is a valid stream and the messages in it. They are given with
-// the number of the frame that ends them.
+// A wireStream is a valid stream and the messages in it. They are given with the number of the
+// frame that ends them.
 type wireStream struct {
 	name     string
 	deflate  bool
@@ -94,8 +94,7 @@ func TestEveryTruncation(t *testing.T) {
 	}
 }
 
-// Whatever one wrong bit means, the messages before it stay what they are, and
-// the end is orderly.
+// Whatever one wrong bit means, the messages before it stay what they are, and the end is orderly.
 func TestEveryBitFlip(t *testing.T) {
 	for _, s := range wireStreams {
 		s.each(t, func(t *testing.T, b []byte, server bool) {

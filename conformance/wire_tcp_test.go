@@ -37,8 +37,8 @@ type received struct {
 	err    error
 }
 
-// openTCP returns a connection over TCP. Its peer sends the script, closes its half, and reads until
-// the other end is closed.
+// openTCP returns a connection over TCP. Its peer sends the script, closes its half, and reads
+// until the other end is closed.
 func (s setup) openTCP(script []byte) (*websocket.Conn, <-chan received, error) {
 	ours, theirs, err := tcpPair()
 	if err != nil {

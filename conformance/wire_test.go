@@ -1,13 +1,13 @@
 package conformance_test
 
-// The wire table: one row for each rule on received frames, named by the
-// section that states it. The rows of a chapter run with
+// The wire table: one row for each rule on received frames, named by the section that states it.
+// The rows of a chapter run with
 //
 //	go test ./conformance -run 'TestWire/5\.5'
 //
-// Every row runs in every style of reading, whole, byte by byte and as one with
-// the handshake, as a server and as a client. What must end a connection is the last byte of its
-// row, so a rule that is enforced late fails as an end of the stream.
+// Every row runs in every style of reading, whole, byte by byte and as one with the handshake, as a
+// server and as a client. What must end a connection is the last byte of its row, so a rule that is
+// enforced late fails as an end of the stream.
 
 import (
 	"fmt"

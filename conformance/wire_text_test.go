@@ -1,7 +1,6 @@
 package conformance_test
 
-// The rows of the wire table on text (RFC 6455 §5.6 and §8.1), and text cut in
-// every way.
+// The rows of the wire table on text (RFC 6455 §5.6 and §8.1), and text cut in every way.
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-// Counts the verdicts in the index.json files that the testsuite writes, by behaviour and by closing
+// Counts the results in the index.json files that the testsuite writes, by behaviour and by closing
 // behaviour, and names the cases that are not as they should be. It exits with 1 if there is one.
 package main
 
@@ -16,12 +16,13 @@ import (
 	"strings"
 )
 
-// An index is what an index.json holds: verdicts by agent and by case number.
-type index map[string]map[string]verdict
+// An index is what an index.json holds: results by agent and by case number.
+type index map[string]map[string]result
 
-// A verdict is how one case came out. The suite says OK, INFORMATIONAL (nothing is right or wrong
-// here), NON-STRICT, UNIMPLEMENTED, FAILED and, of closing, WRONG CODE, UNCLEAN and FAILED BY CLIENT.
-type verdict struct {
+// A result is how one case came out. The suite says OK, INFORMATIONAL (nothing is right or wrong
+// here), NON-STRICT, UNIMPLEMENTED, FAILED and, of closing, WRONG CODE, UNCLEAN and FAILED BY
+// CLIENT.
+type result struct {
 	Behavior        string `json:"behavior"`
 	BehaviorClose   string `json:"behaviorClose"`
 	RemoteCloseCode *int   `json:"remoteCloseCode"`
@@ -79,10 +80,10 @@ func summarize(w io.Writer, data []byte) (bad int, err error) {
 	return bad, nil
 }
 
-// good reports whether a verdict is one that we want. What is not known is not wanted.
-func good(verdict string) bool { return verdict == "OK" || verdict == "INFORMATIONAL" }
+// good reports whether a result is one that we want. What is not known is not wanted.
+func good(result string) bool { return result == "OK" || result == "INFORMATIONAL" }
 
-func (v verdict) String() string {
+func (v result) String() string {
 	s := v.Behavior + ", closing " + v.BehaviorClose
 	if v.RemoteCloseCode != nil {
 		s += " with " + strconv.Itoa(*v.RemoteCloseCode)
