@@ -128,7 +128,7 @@ func (w *scriptWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return w.
 // A chunking is how a script arrives.
 type chunking struct {
 	name  string
-	early bool // its beginning comes with the handshake
+	early bool // its beginning comes with the server's answer
 	size  func(script []byte) func() int
 }
 
@@ -145,9 +145,16 @@ var (
 			return 1
 		}
 	}}
-
-	chunkings = []chunking{whole, early, bytewise}
 )
+
+// chunkings are the ways in which a script arrives at a server or a client. Nothing comes early to a
+// server: a client has to wait for its answer (RFC 6455 §4.1).
+func chunkings(server bool) []chunking {
+	if server {
+		return []chunking{whole, bytewise}
+	}
+	return []chunking{whole, early, bytewise}
+}
 
 // A setup says how a connection under test comes about.
 type setup struct {
@@ -223,9 +230,6 @@ func (s setup) upgrade(nc *scriptConn) (*websocket.Conn, error) {
 		r.Header.Set("Sec-WebSocket-Extensions", s.extensions())
 	}
 	buf := bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc))
-	if s.chunking.early {
-		buf.Reader.Peek(1)
-	}
 	return s.upgrader().Upgrade(&scriptWriter{nc: nc, buf: buf}, r, nil)
 }
 

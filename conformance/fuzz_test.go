@@ -128,7 +128,7 @@ func FuzzChunking(f *testing.F) {
 				return 1 + int(sizes[i%len(sizes)])
 			}
 		}}
-		for _, chunks := range []chunking{early, bytewise, inPieces} {
+		for _, chunks := range append(chunkings(flags&fuzzServer != 0), inPieces) {
 			if got := readChunks(t, b, flags, chunks); got != want {
 				t.Errorf("%s:\n%s, want\n%s", chunks.name, got, want)
 			}

@@ -33,51 +33,48 @@ const exampleResponse = "HTTP/1.1 101 Switching Protocols\r\n" +
 	"Sec-WebSocket-Protocol: chat\r\n" +
 	"\r\n"
 
-// The handshake of RFC 6455 §1.2 and frames of §5.7 behind it, which arrive with the request or
-// later.
+// The handshake of RFC 6455 §1.2 and frames of §5.7 behind it.
 func TestExampleConversation(t *testing.T) {
 	frames := "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58" + // text "Hello"
 		"\x89\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58" + // ping "Hello"
 		"\x88\x82\x00\x00\x00\x00\x03\xe8" // close 1000
-	for _, early := range []int{0, 1, 5, len(frames)} {
-		synctest.Test(t, func(t *testing.T) {
-			nc := &scriptConn{script: []byte(exampleRequest + frames), answered: true}
-			nc.ready.L = &nc.mu
-			size := len(exampleRequest) + early
-			nc.size = func() int { n := size; size = len(frames); return n }
-			buf := bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc))
-			r, err := http.ReadRequest(buf.Reader)
-			if err != nil {
-				t.Fatal(err)
-			}
-			u := websocket.Upgrader{Subprotocols: []string{"chat"}, Origins: []string{"http://example.com"}}
-			c, err := u.Upgrade(&scriptWriter{nc: nc, buf: buf}, r, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			if got := string(nc.sent()); got != exampleResponse {
-				t.Errorf("response %q, want %q", got, exampleResponse)
-			}
-			if got := c.Subprotocol(); got != "chat" {
-				t.Errorf("subprotocol %q, want chat", got)
-			}
-			messageType, p, err := c.ReadMessage()
-			if messageType != websocket.TextMessage || string(p) != "Hello" || err != nil {
-				t.Errorf("ReadMessage: %d, %q, %v", messageType, p, err)
-			}
-			if err := c.WriteMessage(messageType, p); err != nil {
-				t.Error(err)
-			}
-			if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
-				t.Errorf("error %v, want close 1000", err)
-			}
-			want := exampleResponse + "\x81\x05Hello" + "\x8a\x05Hello" + "\x88\x02\x03\xe8"
-			if got := string(nc.sent()); got != want {
-				t.Errorf("sent %q, want %q", got, want)
-			}
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		nc := &scriptConn{script: []byte(exampleRequest + frames), answered: true}
+		nc.ready.L = &nc.mu
+		size := len(exampleRequest)
+		nc.size = func() int { n := size; size = len(frames); return n }
+		buf := bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc))
+		r, err := http.ReadRequest(buf.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := websocket.Upgrader{Subprotocols: []string{"chat"}, Origins: []string{"http://example.com"}}
+		c, err := u.Upgrade(&scriptWriter{nc: nc, buf: buf}, r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if got := string(nc.sent()); got != exampleResponse {
+			t.Errorf("response %q, want %q", got, exampleResponse)
+		}
+		if got := c.Subprotocol(); got != "chat" {
+			t.Errorf("subprotocol %q, want chat", got)
+		}
+		messageType, p, err := c.ReadMessage()
+		if messageType != websocket.TextMessage || string(p) != "Hello" || err != nil {
+			t.Errorf("ReadMessage: %d, %q, %v", messageType, p, err)
+		}
+		if err := c.WriteMessage(messageType, p); err != nil {
+			t.Error(err)
+		}
+		if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			t.Errorf("error %v, want close 1000", err)
+		}
+		want := exampleResponse + "\x81\x05Hello" + "\x8a\x05Hello" + "\x88\x02\x03\xe8"
+		if got := string(nc.sent()); got != want {
+			t.Errorf("sent %q, want %q", got, want)
+		}
+	})
 }
 
 // The frames of RFC 6455 §5.7, in both directions.

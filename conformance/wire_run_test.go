@@ -366,7 +366,7 @@ func (row *wireRow) runAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, server := range row.roles() {
 			for _, style := range wireStyles {
-				for _, chunks := range chunkings {
+				for _, chunks := range chunkings(server) {
 					if err := row.run(server, chunks, style); err != nil {
 						t.Fatalf("server %v, %s, %s: %v", server, style.name, chunks.name, err)
 					}

@@ -76,7 +76,7 @@ func TestEveryTruncation(t *testing.T) {
 			for n := range len(b) + 1 {
 				want := s.messages[:s.whole(n, server)]
 				for _, style := range wireStyles {
-					for _, chunks := range chunkings {
+					for _, chunks := range chunkings(server) {
 						res, err := s.play(b[:n], server, chunks, style)
 						if err != nil {
 							t.Fatalf("%d bytes, %s: %v", n, style.name, err)
@@ -102,8 +102,8 @@ func TestEveryBitFlip(t *testing.T) {
 				flipped := slices.Clone(b)
 				flipped[bit/8] ^= 1 << (bit % 8)
 				want := s.messages[:s.whole(bit/8, server)]
-				style := wireStyles[bit%len(wireStyles)]
-				res, err := s.play(flipped, server, chunkings[bit/8%len(chunkings)], style)
+				style, chunks := wireStyles[bit%len(wireStyles)], chunkings(server)
+				res, err := s.play(flipped, server, chunks[bit/8%len(chunks)], style)
 				if err != nil {
 					t.Fatalf("bit %d, %s: %v", bit, style.name, err)
 				}

@@ -5,9 +5,9 @@ package conformance_test
 //
 //	go test ./conformance -run 'TestWire/5\.5'
 //
-// Every row runs in every style of reading, whole, byte by byte and as one with the handshake, as a
-// server and as a client. What must end a connection is the last byte of its row, so a rule that is
-// enforced late fails as an end of the stream.
+// Every row runs in every style of reading, whole and byte by byte, as a server and as a client, to
+// which it also comes with the handshake. What must end a connection is the last byte of its row,
+// so a rule that is enforced late fails as an end of the stream.
 
 import (
 	"fmt"
