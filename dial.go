@@ -148,11 +148,11 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 	if cfg.subprotocol, err = checkResponse(resp, key, offered); err == nil {
 		cfg.deflate, err = checkDeflate(resp.Header["Sec-Websocket-Extensions"], d.EnableCompression, d.Compression)
 		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrBadHandshake, err)
+			err = ErrBadHandshake
 		}
 	}
 	if _, ok := resp.Body.(io.Writer); err == nil && !ok {
-		err = newBadHandshake(badUpgrade) // an empty Upgrade header came before the right one
+		err = ErrBadHandshake // an empty Upgrade header came before the right one
 	}
 	if err != nil {
 		keepBody(resp)

@@ -72,12 +72,59 @@ func answerHeader(name, value string) func(t *testing.T, l library) string {
 	}
 }
 
-func refusalBody(t *testing.T, l library) string {
+// answerHead tells whether a header is in the 101 as it was given.
+func answerHead(name, value string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		w := newWire()
+		h := newHijack(w, 4096)
+		status := http.StatusSwitchingProtocols
+		if _, err := l.upgrade(gorilla.Upgrader{}, h, upgradeRequest(), http.Header{name: {value}}); err != nil {
+			status = h.Code
+		}
+		if strings.Contains(string(w.head), "\r\n"+name+": "+value+"\r\n") {
+			return fmt.Sprint(status, " with it")
+		}
+		return fmt.Sprint(status, " without it")
+	}
+}
+
+// answerSubprotocols chooses a subprotocol in the Upgrader and names another in the response header.
+func answerSubprotocols(t *testing.T, l library) string {
+	r := upgradeRequest()
+	r.Header.Set("Sec-WebSocket-Protocol", "a, b")
+	u := l.answer(t, gorilla.Upgrader{Subprotocols: []string{"a"}}, r, http.Header{"Sec-WebSocket-Protocol": {"b"}})
+	return strings.Join(u.response["Sec-Websocket-Protocol"], ", ")
+}
+
+func rejectForeign(l library) (body string, err error) {
 	r := upgradeRequest()
 	r.Header.Set("Origin", "https://elsewhere.example")
 	h := newHijack(newWire(), 4096)
-	l.upgrade(gorilla.Upgrader{}, h, r, nil)
-	return h.Body.String()
+	_, err = l.upgrade(gorilla.Upgrader{}, h, r, nil)
+	return h.Body.String(), err
+}
+
+func rejectionBody(t *testing.T, l library) string {
+	body, _ := rejectForeign(l)
+	return body
+}
+
+func rejectionReason(t *testing.T, l library) string {
+	_, err := rejectForeign(l)
+	return err.Error()
+}
+
+// rejectedHeader tells the status that Upgrader.Error is given and a header that is set by then.
+func rejectedHeader(name string, change func(r *http.Request)) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) (result string) {
+		r := upgradeRequest()
+		change(r)
+		u := gorilla.Upgrader{Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
+			result = fmt.Sprint(status, " ", w.Header()[name])
+		}}
+		l.upgrade(u, newHijack(newWire(), 4096), r, nil)
+		return result
+	}
 }
 
 func negotiate(offer string) func(t *testing.T, l library) string {
