@@ -129,11 +129,6 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
-		if brw.Reader.Buffered() > 0 {
-			// RFC 6455 §4.1: the client must wait for the response before it sends anything else.
-			nc.Close()
-			return nil, errEarlyData
-		}
 		response = brw.Writer.AvailableBuffer()
 		adoptServerBuffers(brw, &cfg)
 	}
@@ -148,8 +143,6 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 	}
 	return c, nil
 }
-
-var errEarlyData = errors.New("websocket: client sent data before handshake is complete")
 
 // negotiate decides on a request without touching the connection.
 func (u *Upgrader) negotiate(r *http.Request, responseHeader http.Header) (agreed upgrade, no rejection) {
@@ -195,8 +188,11 @@ func (u *Upgrader) reject(w http.ResponseWriter, r *http.Request, no rejection) 
 	if no.status == http.StatusMethodNotAllowed {
 		h.Set("Allow", http.MethodGet) // RFC 9110 §15.5.6
 	}
-	if u.Error == nil || no.answer == answerVersion {
+	if u.Error == nil || no.status == http.StatusUpgradeRequired {
 		h.Set("Sec-Websocket-Version", "13") // RFC 6455 §4.4
+	}
+	if no.status == http.StatusUpgradeRequired {
+		h.Set("Upgrade", "websocket") // RFC 9110 §15.5.22
 	}
 	err := HandshakeError{no.reason}
 	if u.Error != nil {
@@ -246,8 +242,9 @@ func explainHijack(w http.ResponseWriter, r *http.Request, err error) string {
 		"http.TimeoutHandler can never be hijacked"
 }
 
-// adoptServerBuffers takes over the sizes of the server's buffers. The http.Server would keep the
-// buffers alive as long as the handler runs, so it loses them here.
+// adoptServerBuffers takes over what was buffered behind the request, and the sizes of the server's
+// buffers. The http.Server would keep the buffers alive as long as the handler runs, so it loses
+// them here.
 func adoptServerBuffers(brw *bufio.ReadWriter, cfg *connConfig) {
 	const useful = 256 // below this a server's size is no sign of what messages need
 	if size := brw.Reader.Size(); cfg.readBufferSize == 0 && size > useful {
@@ -255,6 +252,10 @@ func adoptServerBuffers(brw *bufio.ReadWriter, cfg *connConfig) {
 	}
 	if size := brw.Writer.Size(); cfg.writeBufferSize == 0 && size > useful {
 		cfg.writeBufferSize = size
+	}
+	if n := brw.Reader.Buffered(); n > 0 {
+		early, _ := brw.Reader.Peek(n)
+		cfg.buffered = slices.Clone(early)
 	}
 	*brw.Reader = bufio.Reader{}
 	*brw.Writer = bufio.Writer{}

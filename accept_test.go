@@ -88,7 +88,7 @@ func TestUpgradeRejected(t *testing.T) {
 		{"§4.2.1-3/upgrade", Upgrader{}, nil, edit("Upgrade: websocket\r\n", ""), 400, answerUpgrade, "'Upgrade' header", ""},
 		{"§4.2.1-4/connection", Upgrader{}, nil, edit("Connection: Upgrade\r\n", ""), 400, answerConnection, "'Connection' header", ""},
 		{"§4.2.1-5/key", Upgrader{Origins: []string{"*"}}, nil, edit(sampleKey, "AAAA"), 400, answerKey, "'Sec-WebSocket-Key' header", ""},
-		{"§4.4/version", Upgrader{}, nil, edit("13", "8"), 400, answerVersion, "unsupported version", ""},
+		{"§4.4/version", Upgrader{}, nil, edit("13", "8"), 426, answerVersion, "unsupported version", ""},
 		{"§4.2.2-4/origin", Upgrader{}, nil, sampleRequest, 403, answerOrigin, `"http://example.com" is not the origin of the request's host "server.example.com"; to allow it add it to Upgrader.Origins`, ""},
 		{"§4.2.2-4/null", Upgrader{}, nil, edit("http://example.com", "null"), 403, answerOrigin, `add it to Upgrader.Origins`, ""},
 		{"§4.2.2-4/file", Upgrader{}, nil, edit("http://example.com", "file://"), 403, answerOrigin, `add it to Upgrader.Origins`, ""},
@@ -210,7 +210,7 @@ func TestUpgradeError(t *testing.T) {
 		allow, version, reason string
 	}{
 		{"RFC 9110 §15.5.6", []string{"GET", "POST"}, 405, "GET", "", "not GET"},
-		{"§4.4", []string{"13", "8"}, 400, "", "13", "unsupported version"},
+		{"§4.4", []string{"13", "8"}, 426, "", "13", "unsupported version"},
 		{"§4.2.2-4", []string{"Upgrade: websocket", "Upgrade: websocket\r\nOrigin: http://elsewhere.example"}, 403, "", "", `"http://elsewhere.example"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -229,7 +229,7 @@ func TestUpgradeError(t *testing.T) {
 			if calls != 1 || resp.StatusCode != tt.status || body != "no" {
 				t.Errorf("%d calls, %d %q", calls, resp.StatusCode, body)
 			}
-			if h := resp.Header; h.Get("Allow") != tt.allow || h.Get("Sec-WebSocket-Version") != tt.version || h.Get("Upgrade") != "" {
+			if h := resp.Header; h.Get("Allow") != tt.allow || h.Get("Sec-WebSocket-Version") != tt.version || (h.Get("Upgrade") != "") != (tt.status == 426) {
 				t.Errorf("header %v", h)
 			}
 			if _, ok := err.(HandshakeError); !ok {
@@ -325,26 +325,23 @@ func TestUpgradeResponse(t *testing.T) {
 	}
 }
 
-// RFC 6455 §4.1: a client waits for the response before it sends anything else. One that does not is
-// disconnected.
+// Frames that come right behind the request are the first that the connection reads.
 func TestUpgradeEarlyData(t *testing.T) {
-	result := make(chan error, 1)
 	l := servePipes(t, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u := Upgrader{Error: func(http.ResponseWriter, *http.Request, int, error) { t.Error("there is nothing to answer") }}
-		c, err := u.Upgrade(w, r, nil)
-		if c != nil {
-			c.Close()
+		c, err := new(Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
 		}
-		result <- err
+		defer c.Close()
+		messageType, p, _ := c.ReadMessage()
+		c.WriteMessage(messageType, p)
 	})})
 	c := l.dial()
 	defer c.Close()
 	go io.WriteString(c, plainRequest+"\x81\x85\x00\x00\x00\x00hello")
-	if answer, err := io.ReadAll(c); len(answer) > 0 || err != nil {
-		t.Errorf("answered %q, %v", answer, err)
-	}
-	if err := <-result; err == nil || err.Error() != "websocket: client sent data before handshake is complete" {
-		t.Errorf("error %v", err)
+	if answer, _ := io.ReadAll(c); !strings.HasSuffix(string(answer), "\r\n\r\n\x81\x05hello") {
+		t.Errorf("answered %q", answer)
 	}
 }
 
@@ -614,11 +611,13 @@ func TestUpgradeHijack(t *testing.T) {
 	})
 	t.Run("early data", func(t *testing.T) {
 		w, nc := newWriter()
-		w.brw.Reader.Reset(strings.NewReader("\x88"))
+		w.brw.Reader.Reset(strings.NewReader(string(wireBytes([]wireFrame{textFrame("early")}, true))))
 		w.brw.Reader.Peek(1)
-		if c, err := new(Upgrader).Upgrade(w, parseRequest(t, plainRequest), nil); err != errEarlyData || c != nil || !nc.closed || nc.writes != 0 {
-			t.Errorf("error %v, closed %v, %d writes", err, nc.closed, nc.writes)
+		c, err := new(Upgrader).Upgrade(w, parseRequest(t, plainRequest), nil)
+		if err != nil || nc.writes != 1 {
+			t.Fatalf("error %v, %d writes", err, nc.writes)
 		}
+		wantRead(t, c, "early")
 	})
 	t.Run("no hijack", func(t *testing.T) {
 		w, _ := newWriter()

@@ -230,7 +230,7 @@ func checkRequest(r *http.Request) rejection {
 	}
 	// RFC 6455 §4.2.1, item 6: a value of 13; §11.3.5: not more than once in a request.
 	if versions := r.Header["Sec-Websocket-Version"]; len(versions) != 1 || versions[0] != "13" {
-		return rejection{http.StatusBadRequest, answerVersion,
+		return rejection{http.StatusUpgradeRequired, answerVersion,
 			"websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header; send that header once, with the value 13"}
 	}
 	return rejection{}

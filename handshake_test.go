@@ -281,11 +281,11 @@ func TestCheckRequest(t *testing.T) {
 		{"§4.2.1-4/Connection list", []string{"Connection: Upgrade", "Connection: keep-alive, upgrade"}, 0, ""},
 		{"§4.2.1-4/Connection on two lines", []string{"Connection: Upgrade", "Connection: keep-alive\r\nConnection: upgrade"}, 0, ""},
 		{"§4.2.1-4/Connection another", []string{"Connection: Upgrade", "Connection: notupgrade"}, 400, "'upgrade' token"},
-		{"§4.2.1-6/no version", []string{"Sec-WebSocket-Version: 13\r\n", ""}, 400, "version"},
-		{"§4.2.1-6/version 8", []string{"Version: 13", "Version: 8"}, 400, "13 not found"},
-		{"§4.2.1-6/version 013", []string{"Version: 13", "Version: 013"}, 400, "13 not found"},
-		{"§4.2.1-6/version list", []string{"Version: 13", "Version: 13, 8"}, 400, "13 not found"},
-		{"§11.3.5/two versions", []string{"Origin", "Sec-WebSocket-Version: 13\r\nOrigin"}, 400, "send that header once"},
+		{"§4.2.1-6/no version", []string{"Sec-WebSocket-Version: 13\r\n", ""}, 426, "version"},
+		{"§4.2.1-6/version 8", []string{"Version: 13", "Version: 8"}, 426, "13 not found"},
+		{"§4.2.1-6/version 013", []string{"Version: 13", "Version: 013"}, 426, "13 not found"},
+		{"§4.2.1-6/version list", []string{"Version: 13", "Version: 13, 8"}, 426, "13 not found"},
+		{"§11.3.5/two versions", []string{"Origin", "Sec-WebSocket-Version: 13\r\nOrigin"}, 426, "send that header once"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			no := checkRequest(parseRequest(t, sampleRequest, tt.replace...))
