@@ -125,11 +125,19 @@ func exportedFields(s *types.Struct) []string {
 	return names
 }
 
-// bothPackages reads the types of the two packages from the compiler's export
-// data. One importer reads both, so that the standard library's are shared.
+// bothPackages reads the types of the two packages.
 func bothPackages(t *testing.T) (theirs, ours *types.Package) {
 	t.Helper()
-	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", gorillaPath, ourPath)
+	both := exportedPackages(t, ".", gorillaPath, ourPath)
+	return both[0], both[1]
+}
+
+// exportedPackages reads the types of packages from the compiler's export data, as they are to the
+// module in a directory. One importer reads them all, so that the types that they share are identical.
+func exportedPackages(t *testing.T, dir string, paths ...string) []*types.Package {
+	t.Helper()
+	list := exec.Command("go", append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, paths...)...)
+	list.Dir = dir
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
@@ -143,13 +151,15 @@ func bothPackages(t *testing.T) (theirs, ours *types.Package) {
 	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})
-	if theirs, err = imp.Import(gorillaPath); err != nil {
-		t.Fatal(err)
+	var packages []*types.Package
+	for _, path := range paths {
+		p, err := imp.Import(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
 	}
-	if ours, err = imp.Import(ourPath); err != nil {
-		t.Fatal(err)
-	}
-	return theirs, ours
+	return packages
 }
 
 // load returns a description of every exported name of a package: constants,

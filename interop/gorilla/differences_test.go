@@ -179,8 +179,6 @@ var differences = []difference{
 		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10"},
 	{rowWindows, "as a client", clientTakeover, "*errors.errorString", "offered permessage-deflate; client_max_window_bits"},
 
-	{rowSOCKS, "socks5", throughSOCKS, "hello", "hello"},
-
 	{rowDeflate, "corrupt", skipCorrupt, `flate.CorruptInputError, then "next"`, "*websocket.ProtocolError, then *websocket.ProtocolError"},
 	{rowDeflate, "empty", readAll(serverDeflate, 0, frame{first: fin | rsv1 | text}), "flate.CorruptInputError", `"", CloseError 1006 "unexpected EOF"`},
 	{rowDeflate, "behind a final block", readAll(serverDeflate, 0, frame{first: fin | rsv1 | text, payload: append([]byte("\x4b\x04\x00"), deflate([]byte("more"), 1)...)}),
@@ -236,8 +234,6 @@ var differences = []difference{
 	{rowOffers, "two lines", offers("a", "b"), `["a"]`, `["a" "b"]`},
 	{rowOffers, "empty element", offers("a,,b"), `["a" "" "b"]`, `["a" "b"]`},
 
-	{rowURL, "http", dialledFor("http://example.com/"), "not dialled", "tcp example.com:80"},
-	{rowURL, "https", dialledFor("https://example.com/"), "not dialled", "tcp example.com:443"},
 	{rowFragment, "fragment", dialledFor("ws://example.com/#fragment"), "tcp example.com:80", "not dialled"},
 
 	{rowHost, "empty", upgradeWith(func(r *http.Request) { r.Host = "" }), "101 nil ", "400 HandshakeError 13"},
@@ -245,15 +241,21 @@ var differences = []difference{
 	{rowChosen, "list", answerHeader("Sec-Websocket-Protocol", "a, b"), "101 [a, b]", "500 []"},
 	{rowChosen, "white space", answerHeader("Sec-Websocket-Protocol", "a b"), "101 [a b]", "500 []"},
 
-	{rowOffered, "not a token", offered("a/b"), "nil [a/b]", "error []"},
+	{rowOffered, "comma", offered("a,b"), "nil [a,b]", "error []"},
+	{rowOffered, "white space", offered("a b"), "nil [a b]", "error []"},
 	{rowOffered, "repeated", offered("a", "b", "a"), "nil [a, b, a]", "nil [a, b]"},
 
 	{rowSpelling, "canonical", respelled("Sec-Websocket-Version"), "error []", "error []"},
 	{rowSpelling, "as in the RFC", respelled("Sec-WebSocket-Version"), "nil [14]", "error []"},
 	{rowSpelling, "lower case", respelled("sec-websocket-version"), "nil [13 14]", "error []"},
 
-	{rowGotConn, "wss", tracedConn, "before TLSHandshakeStart, *net.TCPConn", "TLSHandshakeDone, *tls.Conn"},
+	{rowProxyTLS, "http", proxiedTLS("http"), "NetDialTLSContext p:80, then CONNECT and plain text", "NetDial p:80, then CONNECT and TLS"},
+	{rowProxyTLS, "https", proxiedTLS("https"), "not dialled", "NetDialTLSContext p:443, then CONNECT and TLS"},
 
-	{rowGoroutine, "NetDial", dialGoroutine, "the caller's", "another"},
-	{rowGoroutine, "panic in NetDial", dialPanic, "mine", "mine"},
+	{rowInterim, "response", interimResponse, "ErrBadHandshake 103", "nil 101"},
+	{rowInterim, "proxy", connectAnswer("103 Early Hints\r\n\r\nHTTP/1.1 200 OK"), "Early Hints", "nil"},
+	{rowInterim, "2xx", connectAnswer("204 No Content"), "No Content", "nil"},
+
+	{rowNoDeadlines, "timeout", withoutDeadlines, "no deadlines", "nil"},
+	{rowNoDeadlines, "cancelled", cancelledWait, "still waiting", "context canceled"},
 }
