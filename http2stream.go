@@ -43,12 +43,13 @@ type http2Stream struct {
 	wr   sync.Mutex // held by Write
 	sent chan error // the result of a send
 
-	mu      sync.Mutex
-	users   int
-	sending bool
-	failed  error         // of a Write, and of all later ones
-	closed  chan struct{} // closed by Close
-	done    chan struct{}
+	mu       sync.Mutex
+	users    int
+	sending  bool
+	failed   error // of a Write, and of all later ones
+	isClosed bool
+	closed   chan struct{} // closed by Close
+	done     chan struct{}
 }
 
 func newHTTP2Stream(body io.ReadCloser) *http2Stream {
@@ -64,20 +65,11 @@ func newHTTP2Stream(body io.ReadCloser) *http2Stream {
 	return s
 }
 
-func (s *http2Stream) isClosed() bool {
-	select {
-	case <-s.closed:
-		return true
-	default:
-		return false
-	}
-}
-
 // use adds a user, unless the stream is closed.
 func (s *http2Stream) use() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isClosed() {
+	if s.isClosed {
 		return false
 	}
 	s.users++
@@ -92,7 +84,7 @@ func (s *http2Stream) leave() {
 
 func (s *http2Stream) leaveLocked() {
 	s.users--
-	if s.users == 0 && s.isClosed() {
+	if s.users == 0 && s.isClosed {
 		close(s.done)
 	}
 }
@@ -111,14 +103,16 @@ func (s *http2Stream) Read(p []byte) (int, error) {
 	}
 	defer s.leave()
 	n, err := s.body.Read(p) // does not wait
-	if err != nil && err != io.EOF {
-		if s.isClosed() {
-			return n, net.ErrClosed
-		}
-		// The peer's RST_STREAM, or the end of the HTTP/2 connection.
-		err = s.opError("read", err)
+	if err == nil || err == io.EOF {
+		return n, err
 	}
-	return n, err
+	select {
+	case <-s.closed:
+		return n, net.ErrClosed
+	default:
+		// The peer's RST_STREAM, or the end of the HTTP/2 connection.
+		return n, s.opError("read", err)
+	}
 }
 
 // wait returns nil when a Read of the body will not wait. The caller holds rd.
@@ -177,7 +171,7 @@ func (s *http2Stream) writeChunk(p []byte) error {
 	}
 	s.mu.Lock()
 	switch {
-	case s.isClosed():
+	case s.isClosed:
 		s.mu.Unlock()
 		return net.ErrClosed
 	case s.failed != nil:
@@ -219,7 +213,7 @@ func (s *http2Stream) transfer(p []byte) {
 func (s *http2Stream) fail(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.isClosed() {
+	if s.isClosed {
 		return net.ErrClosed
 	}
 	s.failed = err
@@ -236,10 +230,11 @@ func (s *http2Stream) opError(op string, err error) error {
 // Close ends Reads and Writes that are in progress. It waits for nothing.
 func (s *http2Stream) Close() error {
 	s.mu.Lock()
-	if s.isClosed() {
+	if s.isClosed {
 		s.mu.Unlock()
 		return net.ErrClosed
 	}
+	s.isClosed = true
 	close(s.closed)
 	s.users++
 	if s.sending && s.failed == nil {
@@ -286,11 +281,14 @@ func (s *http2Stream) ended() bool {
 
 // An http2Conn is a stream in the hands of the program. One that becomes unreachable without having
 // been closed is closed, as a socket is.
-type http2Conn struct{ s *http2Stream }
+type http2Conn struct {
+	s       *http2Stream
+	cleanup runtime.Cleanup
+}
 
 func newHTTP2Conn(s *http2Stream) *http2Conn {
-	c := &http2Conn{s}
-	runtime.AddCleanup(c, func(s *http2Stream) { s.Close() }, s)
+	c := &http2Conn{s: s}
+	c.cleanup = runtime.AddCleanup(c, func(s *http2Stream) { s.Close() }, s)
 	return c
 }
 
@@ -304,7 +302,11 @@ func (c *http2Conn) Write(p []byte) (int, error) {
 	return c.s.Write(p)
 }
 
-func (c *http2Conn) Close() error         { return c.s.Close() }
+func (c *http2Conn) Close() error {
+	c.cleanup.Stop()
+	return c.s.Close()
+}
+
 func (c *http2Conn) LocalAddr() net.Addr  { return c.s.local }
 func (c *http2Conn) RemoteAddr() net.Addr { return c.s.remote }
 
