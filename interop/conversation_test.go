@@ -6,7 +6,9 @@ package interop
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -26,6 +28,8 @@ type conversation struct {
 	opaque       bool // the peer's API shows the names of extensions without their parameters
 	noEmptyClose bool // the peer's API cannot send a close frame without a code
 	dataOnly     bool // nothing but data messages, the longest in one piece alone
+	resets       bool // a peer that drops the connection resets it
+	behindProxy  bool // whether a peer that drops the connection resets it depends on a proxy
 }
 
 // run holds the whole conversation, up to the first part that fails: after that the peer's reports belong to nothing.
@@ -355,6 +359,17 @@ func (c conversation) weDrop(t *testing.T) {
 func (c conversation) peerDrops(t *testing.T) {
 	conn := c.connect(t, nil)
 	c.peer.do(t, command{Do: "drop"})
-	expectClose(t, conn, websocket.CloseError{Code: websocket.CloseAbnormalClosure, Text: "unexpected EOF"})
+	switch {
+	case c.resets, c.behindProxy:
+		var reset *net.OpError
+		_, _, err := conn.ReadMessage()
+		ended := c.behindProxy && websocket.IsCloseError(err, websocket.CloseAbnormalClosure)
+		if !ended && (!errors.As(err, &reset) || reset.Timeout()) {
+			t.Errorf("read failed with %v, want a reset", err)
+		}
+	default:
+		expectClose(t, conn, websocket.CloseError{Code: websocket.CloseAbnormalClosure, Text: "unexpected EOF"})
+	}
+	conn.Close()
 	c.expectClosed(t, websocket.CloseAbnormalClosure, "")
 }

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -67,7 +66,7 @@ type h2Server struct {
 type h2Request struct{ remote, method, proto, protocol, path string }
 
 // serveH2 serves h over HTTP/2, over TLS if ca is not nil.
-func serveH2(t testing.TB, ca *authority, h http.Handler, config *http.HTTP2Config) *h2Server {
+func serveH2(t testing.TB, ca *authority, h http.Handler, config *http.HTTP2Config, change ...func(*httptest.Server)) *h2Server {
 	t.Helper()
 	s := new(h2Server)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,6 +80,9 @@ func serveH2(t testing.TB, ca *authority, h http.Handler, config *http.HTTP2Conf
 	server.Config.HTTP2 = config
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
+	for _, f := range change {
+		f(server)
+	}
 	if ca != nil {
 		server.Config.Protocols.SetHTTP2(true)
 		server.EnableHTTP2 = true
@@ -440,26 +442,4 @@ func TestHTTP2StalledWindows(t *testing.T) {
 			before.expectBack(t, 16<<20, 256<<20)
 		})
 	}
-}
-
-// An h2Meter counts the bytes of a connection for the meter that is set at the time.
-type h2Meter struct {
-	net.Conn
-	meter *atomic.Pointer[meter]
-}
-
-func (c h2Meter) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if m := c.meter.Load(); m != nil {
-		m.read.Add(int64(n))
-	}
-	return n, err
-}
-
-func (c h2Meter) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	if m := c.meter.Load(); m != nil {
-		m.written.Add(int64(n))
-	}
-	return n, err
 }
