@@ -510,6 +510,42 @@ func isNetError(err error) bool {
 	return errors.As(err, &ne) && !ne.Timeout()
 }
 
+// A 101 by WriteHeader leaves at once, and so does one in bytes: the client waits for it.
+func TestHTTP2ServerResponse(t *testing.T) {
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/header" {
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}
+		nc, brw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer nc.Close()
+		if r.URL.Path == "/bytes" {
+			brw.WriteString(switching + "\r\n")
+			brw.Flush()
+		}
+		io.Copy(nc, brw)
+	})
+	for _, path := range []string{"/header", "/bytes"} {
+		t.Run(path[1:], func(t *testing.T) {
+			inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
+				c, err := s.open(path, nil, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.WriteString(c, "hello")
+				c.end()
+				if got, err := io.ReadAll(c.resp.Body); string(got) != "hello" || err != nil || c.resp.StatusCode != 200 {
+					t.Errorf("%s, %q, %v", c.resp.Status, got, err)
+				}
+				c.reset()
+			})
+		})
+	}
+}
+
 // Frames that come before the response are not lost.
 func TestHTTP2ServerEarlyData(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -133,7 +133,9 @@ func (w *streamWriter) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	select {
 	case <-w.reset:
-		return 0, errStreamReset
+		if !w.deaf {
+			return 0, errStreamReset
+		}
 	default:
 	}
 	return w.body.Write(p)

@@ -187,9 +187,11 @@ func TestHTTP2ConnectionStalled(t *testing.T) {
 					t.Error("the handler returned while its ResponseWriter was in use")
 				default:
 				}
-				s.w.deaf = false
 				close(s.w.stall)
 				<-s.served
+				if got := s.w.written(); got != "hello" {
+					t.Errorf("the ResponseWriter got %q, which the caller of Write has changed", got)
+				}
 			})
 		})
 	}
