@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -10,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// How a connection ends: close codes and bodies, the close handshake from both
-// sides, and fail, the one door out for a peer that broke a rule.
+// Close codes, the bodies of close frames, the answer to the peer's, and fail, which every protocol
+// violation goes through.
 
 // Close codes, RFC 6455 §7.4.1 and the IANA registry. CloseNoStatusReceived,
 // CloseAbnormalClosure and CloseTLSHandshake are never sent: they stand for a
@@ -35,9 +34,9 @@ const (
 	CloseTLSHandshake            = 1015
 )
 
-// A CloseError is the close frame that the peer sent. Reading methods return
-// it unwrapped, for ever after. Code is CloseNoStatusReceived if the frame had
-// no code, and CloseAbnormalClosure if the stream ended without a close frame.
+// A CloseError is the close frame that the peer sent. Reading methods return it, unwrapped, from
+// then on. Code is CloseNoStatusReceived if the frame had no code, and CloseAbnormalClosure if the
+// stream ended without a close frame.
 type CloseError struct {
 	// Code is the close code, RFC 6455 §7.4.
 	Code int
@@ -152,38 +151,29 @@ func parseClose(p []byte) (code int, text string, err *ProtocolError) {
 
 // handleClose acts on a close frame: nothing is read after it.
 func (c *Conn) handleClose(p []byte) error {
+	r := &c.read
 	code, text, v := parseClose(p)
 	if v != nil {
-		return c.fail(v)
+		return c.fail(v, v.Code, v.Text)
 	}
 	c.peerClosed.Store(true)
-	more := c.r < c.w
-	if err := c.CloseHandler()(code, text); err != nil {
-		return c.endReading(permanent(err))
+	more := !r.buf.empty()
+	handler := c.CloseHandler()
+	if err := r.callHandler(func() error { return handler(code, text) }); err != nil {
+		return err
 	}
-	err := c.endReading(&CloseError{Code: code, Text: text})
-	if more && c.closeSent() {
-		c.linger() // RFC 6455 §1.4: data after a close frame is discarded
+	err := r.end(&CloseError{Code: code, Text: text})
+	if more && c.write.closeSent() {
+		r.linger(time.Now().Add(closeWait)) // RFC 6455 §1.4: data after a close frame is discarded
 	}
 	return err
 }
 
-// closeSent reports whether a close frame is out.
-func (c *Conn) closeSent() bool {
-	if !c.wire.tryLock() {
-		return false
-	}
-	sent := c.writeErr == ErrCloseSent
-	c.unlockWire()
-	return sent
-}
-
-// SetCloseHandler sets what is called for the peer's close frame, with
-// CloseNoStatusReceived if it has no code; nil restores the default, which
-// answers with the same code. Reads return the *CloseError afterwards. See
-// SetPingHandler for what handlers may do.
+// SetCloseHandler sets what is called for the peer's close frame, with CloseNoStatusReceived if it
+// has no code; nil restores the default, which answers with the same code. Reads return the
+// *CloseError afterwards. See SetPingHandler for what handlers may do.
 func (c *Conn) SetCloseHandler(h func(code int, text string) error) {
-	k := c.hook()
+	k := c.controls()
 	k.mu.Lock()
 	k.onClose = h
 	k.mu.Unlock()
@@ -191,181 +181,60 @@ func (c *Conn) SetCloseHandler(h func(code int, text string) error) {
 
 // CloseHandler returns the current close handler.
 func (c *Conn) CloseHandler() func(code int, text string) error {
-	if h := c.hooks.Load(); h != nil {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.onClose != nil {
-			return h.onClose
+	if k := c.control.Load(); k != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.onClose != nil {
+			return k.onClose
 		}
 	}
 	return func(code int, _ string) error {
-		c.sendClose(code, "")
+		c.sendClose(code, "", time.Now().Add(closeWait))
 		return nil
 	}
 }
 
 // sendClose sends a close frame, best effort, and reports whether one is out.
-func (c *Conn) sendClose(code int, text string) bool {
-	err := c.WriteControl(CloseMessage, closePayload(code, text), time.Now().Add(closeWait))
+func (c *Conn) sendClose(code int, text string, deadline time.Time) bool {
+	err := c.WriteControl(CloseMessage, closePayload(code, text), deadline)
 	return err == nil || err == ErrCloseSent
 }
 
-// fail fails the connection (RFC 6455 §7.1.7): the peer gets a close frame,
-// every later read the error.
-func (c *Conn) fail(v *ProtocolError) error { return c.failWith(v, v.Code, v.Text) }
-
-func (c *Conn) failWith(err error, code int, text string) error {
-	if c.readErr != nil {
-		return c.readErr // the first wins, and a close frame for it is out
+// fail fails the connection (RFC 6455 §7.1.7): the peer gets a close frame, every later read err.
+func (c *Conn) fail(err error, code int, text string) error {
+	r := &c.read
+	if r.err != nil {
+		return r.err // the first wins, and a close frame for it is out
 	}
-	c.endReading(err)
-	if c.sendClose(code, text) {
-		c.linger()
+	r.end(err)
+	if c.sendClose(code, text, time.Now().Add(closeWait)) {
+		r.linger(time.Now().Add(closeWait))
 	}
-	c.abandon()
+	c.abort(err)
 	return err
 }
 
-// linger lets a close frame arrive. Closing a socket with unread input resets
-// the connection, which can destroy the frame on its way: so the sending side
-// is closed first, and for a short time what comes is thrown away.
-func (c *Conn) linger() {
-	s, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || s.CloseWrite() != nil {
+// linger lets a close frame arrive. Closing a socket with unread input resets the connection, which
+// can destroy the frame on its way: so the sending side is closed first, and until the deadline
+// what comes is discarded.
+func (r *readHalf) linger(deadline time.Time) {
+	nc := r.conn.nc
+	s, ok := nc.(interface{ CloseWrite() error })
+	if !ok {
 		return
 	}
-	c.rbound.begin(never, time.Now().Add(closeWait), c.nc, reading)
+	defer boundTLS(nc, time.Until(deadline))()
+	if s.CloseWrite() != nil {
+		return
+	}
+	r.deadline.overrideWith(noContext, deadline, overrideStrict)
 	b := getBuffer(defaultBufferSize)
-	defer b.free()
+	defer b.release()
 	for total := 0; total < 16<<20; {
-		n, err := c.nc.Read(b.b)
+		n, err := nc.Read(b.b)
 		if err != nil {
 			return
 		}
 		total += n
-	}
-}
-
-// yieldWait is how long Shutdown leaves a data message to whoever reads.
-const yieldWait = 20 * time.Millisecond
-
-// Shutdown ends the connection with the close handshake (RFC 6455 §7.1.2) and
-// then closes it. It sends a close frame with the code and reason, which is cut
-// to 123 bytes, waits for the peer's close frame, and lets the server close the
-// network connection first (§7.1.1). It returns nil only if the peer's close
-// frame came; if ctx ends before, the connection is closed all the same.
-//
-// Messages still coming go to whoever is reading; if no one is, they are
-// discarded. Shutdown may be called more than once and from any goroutine, but
-// not from a control frame handler. Code CloseNoStatusReceived sends a close
-// frame without a code. A code that a close frame may not carry (RFC 6455 §7.4)
-// is an error; nothing is sent and the connection stays open.
-func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
-	if code != CloseNoStatusReceived && !validCode(code) {
-		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
-	}
-	ended := effective(ctx)
-	err := c.controlWithin(ended, time.Time{}, CloseMessage, closePayload(code, text))
-	if err == nil || err == ErrCloseSent {
-		err = c.awaitClose(ended)
-	}
-	if err == nil && !c.in.server {
-		c.awaitEOF(ended)
-	}
-	c.Close()
-	if c.peerClosed.Load() {
-		return nil
-	}
-	return err
-}
-
-// awaitClose reads until the peer's close frame and returns nil if it came.
-// Data it leaves to a reader; if none comes it discards the data, and all that
-// follows until one does.
-func (c *Conn) awaitClose(ctx context.Context) error {
-	alone := false // no reader came for the last data message
-	for seen := uint32(0); ; {
-		if err := c.rd.lock(ctx, time.Time{}); err != nil {
-			return c.whyClosed(err)
-		}
-		err := c.readErr
-		if alone = alone && seen == c.reads; err == nil && alone {
-			err = c.skip(ctx)
-		}
-		if err == nil {
-			err = c.awaitFrame(ctx)
-		}
-		seen = c.reads
-		c.rd.unlock()
-		if c.peerClosed.Load() {
-			return nil
-		}
-		if err != errDataAhead {
-			return err
-		}
-		if !alone {
-			if err := pause(ctx, yieldWait); err != nil {
-				return err
-			}
-			alone = true
-		}
-	}
-}
-
-// errDataAhead: the next frame is a data frame.
-var errDataAhead = errors.New("websocket: data ahead")
-
-// awaitFrame handles control frames until an error or a data frame.
-func (c *Conn) awaitFrame(ctx context.Context) error {
-	c.rbound.begin(ctx, time.Time{}, c.nc, reading)
-	defer c.rbound.end(c.nc, reading)
-	if c.remaining > 0 || c.inMessage && !c.in.fragment {
-		return errDataAhead // the last of it may have come and still be inflated
-	}
-	if _, _, err := c.nextHeader(); err != nil {
-		return err
-	}
-	return errDataAhead
-}
-
-// skip discards one data message, or the rest of one.
-func (c *Conn) skip(ctx context.Context) error {
-	c.rbound.begin(ctx, time.Time{}, c.nc, reading)
-	defer c.rbound.end(c.nc, reading)
-	if !c.inMessage {
-		if _, err := c.next(); err != nil {
-			return err
-		}
-	}
-	return c.discard()
-}
-
-// awaitEOF waits for the server to close the network connection.
-func (c *Conn) awaitEOF(ctx context.Context) {
-	if c.rd.lock(ctx, time.Now().Add(closeWait)) != nil {
-		return
-	}
-	defer c.rd.unlock()
-	c.rbound.begin(ctx, time.Now().Add(closeWait), c.nc, reading)
-	var b [64]byte
-	for {
-		if _, err := c.nc.Read(b[:]); err != nil {
-			return
-		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	var ended <-chan struct{}
-	if ctx != nil {
-		ended = ctx.Done()
-	}
-	select {
-	case <-t.C:
-		return nil
-	case <-ended:
-		return contextError(ctx)
 	}
 }

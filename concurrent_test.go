@@ -197,7 +197,7 @@ func TestConcurrentGivingUp(t *testing.T) {
 			for i := range 50 {
 				ctx, cancel := context.WithCancel(context.Background())
 				if i%2 == 0 {
-					cancel() // before: the message is never begun
+					cancel() // before: the message is noContext begun
 				}
 				data := streamed(g, i)
 				if err := server.WriteMessageContext(ctx, TextMessage, []byte(data)); err == nil {
@@ -299,7 +299,7 @@ func TestNoGoroutines(t *testing.T) {
 // connection is closed. The error is that of any later call.
 func TestCloseEndsWaitsForTurn(t *testing.T) {
 	prepared, _ := NewPreparedMessage(TextMessage, []byte("x"))
-	gone := &timeoutError{"gone"}
+	gone := &timeoutError{text: "gone"}
 	for _, test := range []struct {
 		name  string
 		close func(c *Conn)
@@ -307,8 +307,8 @@ func TestCloseEndsWaitsForTurn(t *testing.T) {
 		sent  error // of writes
 	}{
 		{"Close", func(c *Conn) { c.Close() }, net.ErrClosed, net.ErrClosed},
-		{"close frame", func(c *Conn) { c.sendClose(1000, ""); c.Close() }, net.ErrClosed, ErrCloseSent},
-		{"a failure", func(c *Conn) { c.kill(gone) }, gone, gone},
+		{"close frame", func(c *Conn) { c.sendClose(1000, "", time.Now().Add(closeWait)); c.Close() }, net.ErrClosed, ErrCloseSent},
+		{"a failure", func(c *Conn) { c.abort(gone) }, gone, gone},
 	} {
 		bubble(t, test.name, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})

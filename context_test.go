@@ -182,19 +182,19 @@ func TestWriteContextBeforeWriting(t *testing.T) {
 				cancel()
 				wantContext(t, method.write(ended, c, "never"))
 
-				r := &c.msg
+				r := &c.write.msg
 				if held == "wire" {
-					r = &c.wire
+					r = &c.write.mu
 				} else if strings.HasPrefix(method.name, "ping") {
 					return // it does not wait for messages
 				}
-				r.lock(never, time.Time{})
+				r.Lock(noContext, nil)
 				ctx, cancel := newCancel()
 				done := async(func() error { return method.write(ctx, c, strings.Repeat("x", 5000)) })
 				stillWaiting(t, "the write", done)
 				cancel()
 				wantContext(t, <-done)
-				r.unlock()
+				r.Unlock()
 
 				frames := p.collect()
 				if err := c.WriteMessage(TextMessage, []byte("sent")); err != nil {
@@ -245,7 +245,7 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 				t.Fatal(err)
 			}
 			if wait != "" {
-				c.wire.lock(never, time.Time{})
+				c.write.mu.Lock(noContext, nil)
 			} else {
 				cancel()
 			}
@@ -256,7 +256,7 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 			cancel()
 			wantContext(t, <-done)
 			if wait != "" {
-				c.wire.unlock()
+				c.write.unlock()
 			}
 			wantContext(t, <-queued)
 			wantContext(t, c.WriteMessage(TextMessage, []byte("inside the message")))
@@ -293,7 +293,7 @@ func TestReadBehindWriteGivenUp(t *testing.T) {
 		cancel()
 		wantContext(t, w.Close())
 		c.SetReadDeadline(time.Now().Add(time.Second))
-		wantDeadline(t, readErr(c), true)
+		wantDeadline(t, readErr(c), false)
 		c.SetReadDeadline(time.Time{})
 		go p.send(textFrame("a"))
 		wantRead(t, c, "a")
@@ -317,7 +317,7 @@ func TestContextThenDeadline(t *testing.T) {
 		}
 		// Set while a context has interrupted the half.
 		c.SetReadDeadline(start.Add(2 * time.Minute))
-		wantDeadline(t, readErr(c), true)
+		wantDeadline(t, readErr(c), false)
 		if took := time.Since(start); took != 2*time.Minute {
 			t.Errorf("the deadline passed after %v", took)
 		}
@@ -325,7 +325,7 @@ func TestContextThenDeadline(t *testing.T) {
 		c.SetReadDeadline(time.Now().Add(time.Second))
 		ctx, _ := newCancel()
 		_, _, err := c.ReadMessageContext(ctx)
-		wantDeadline(t, err, true)
+		wantDeadline(t, err, false)
 		c.SetReadDeadline(time.Time{})
 		go p.send(textFrame("a"))
 		wantRead(t, c, "a")

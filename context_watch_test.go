@@ -64,8 +64,8 @@ func TestContextWatchedOnce(t *testing.T) {
 		}
 		go p.send(textFrame("a"))
 		wantRead(t, c, "a")
-		if n := ctx.watching.Load(); n != 1 {
-			t.Errorf("after a read without a context %d watch it, want the writing half alone", n)
+		if n := ctx.watching.Load(); n != 2 {
+			t.Errorf("after a read without a context %d watch it, want both halves", n)
 		}
 		go c.ReadMessageContext(ctx)
 		synctest.Wait()

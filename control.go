@@ -1,132 +1,61 @@
 package websocket
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 )
 
-// Control frames as they come in, and the handlers for them. The reader answers
-// a ping without waiting for a writer: if the wire is taken, the pong lies in
-// the mailbox until whoever holds the wire lets go.
+// Control frames as they come in, the handlers for them, and the queue of those that go out. The
+// reader answers a ping without waiting for a writer: if another goroutine is writing, the pong is
+// queued and sent when that goroutine releases write.mu.
 
-// maxMail is how many pongs the mailbox takes. With one more the oldest is
-// lost: RFC 6455 §5.5.3 lets an endpoint answer the latest of several pings alone.
-const maxMail = 16
-
-// hooks is what a connection needs once it does more with control frames than
-// answer them.
-type hooks struct {
+// A control is what a connection needs once it does more with control frames than answer them.
+type control struct {
 	mu      sync.Mutex
 	onPing  func(appData string) error
 	onPong  func(appData string) error
 	onClose func(code int, text string) error
 	pings   pings
-
-	hasMail atomic.Bool
-	mail    []byte // payloads of pongs, the oldest first, each behind its length
-	mails   int
 }
 
-// hook returns the connection's hooks, made at first use.
-func (c *Conn) hook() *hooks {
-	if h := c.hooks.Load(); h != nil {
-		return h
+// controls returns the connection's control, made at first use.
+func (c *Conn) controls() *control {
+	if k := c.control.Load(); k != nil {
+		return k
 	}
-	c.hooks.CompareAndSwap(nil, new(hooks))
-	return c.hooks.Load()
+	c.control.CompareAndSwap(nil, new(control))
+	return c.control.Load()
 }
 
-// handleControl acts on a control frame. p is valid until it returns.
-func (c *Conn) handleControl(opcode int, p []byte) error {
-	var onPing, onPong func(string) error
-	h := c.hooks.Load()
-	if h != nil {
-		h.mu.Lock()
-		onPing, onPong = h.onPing, h.onPong
-		h.mu.Unlock()
-	}
-	var err error
-	switch opcode {
-	case PingMessage:
-		if onPing == nil {
-			c.sendPong(p, c.writeDelay > 0 && c.frameAtHand())
-		} else {
-			err = onPing(string(p))
+// errHandlerExit ends the reading of a connection whose control frame handler did not return.
+var errHandlerExit = errors.New("websocket: control frame handler panicked or ended its goroutine")
+
+// callHandler calls a handler of the application on the goroutine that reads. If it panics or ends
+// the goroutine, read.mu, which nobody is left to release, is released and reading has ended.
+func (r *readHalf) callHandler(handler func() error) error {
+	returned := false
+	defer func() {
+		if !returned {
+			r.mode = readWaits
+			r.end(errHandlerExit)
+			r.unlock()
 		}
-	case PongMessage:
-		h.landed(p)
-		if onPong != nil {
-			err = onPong(string(p))
-		}
-	case CloseMessage:
-		return c.handleClose(p)
-	}
+	}()
+	err := handler()
+	returned = true
 	if err != nil {
-		return c.endReading(permanent(err))
+		return r.end(permanent(err))
 	}
-	c.endIfClosed()
-	return c.readErr
+	return nil
 }
 
-// sendPong answers a ping with its payload (RFC 6455 §5.5.3). It may hold the
-// pong if the reader has another frame at hand.
-func (c *Conn) sendPong(p []byte, mayHold bool) {
-	if c.wire.tryLock() {
-		// An older ping's pong does not come behind this one.
-		sent := c.answerMailLocked() && c.offerLocked(PongMessage, p)
-		if sent && mayHold && c.npending < holdLimit {
-			c.holdLocked()
-		} else {
-			c.pushLocked()
-		}
-		c.unlockWire()
-		if sent {
-			return
-		}
-	}
-	h := c.hook()
-	h.mu.Lock()
-	if h.mails == maxMail {
-		h.dropMail()
-	}
-	h.mail = append(append(h.mail, byte(len(p))), p...)
-	h.mails++
-	h.hasMail.Store(true)
-	h.mu.Unlock()
-	c.leave(chorePong)
-}
-
-// answerMailLocked sends the pongs in the mailbox as far as pending has room.
-// It reports whether the mailbox is empty.
-func (c *Conn) answerMailLocked() bool {
-	h := c.hooks.Load()
-	if h == nil || !h.hasMail.Load() {
-		return true
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for h.mails > 0 {
-		if !c.offerLocked(PongMessage, h.mail[1:][:h.mail[0]]) {
-			return false
-		}
-		h.dropMail()
-	}
-	h.hasMail.Store(false)
-	return true
-}
-
-// dropMail takes the oldest pong out of the mailbox.
-func (h *hooks) dropMail() {
-	h.mail = h.mail[:copy(h.mail, h.mail[1+int(h.mail[0]):])]
-	h.mails--
-}
-
-// SetPingHandler sets what is called for every ping read, with its payload;
-// nil restores the default, which answers with a pong. Handlers run on the
-// goroutine that reads, inside its call: they may write, but neither read nor
-// call Shutdown. An error they return ends the reading with that error.
+// SetPingHandler sets what is called for every ping read, with its payload; nil restores the
+// default, which answers with a pong. Handlers run on the goroutine that reads, inside its call:
+// they may write, but neither read nor call Shutdown. An error they return ends the reading with
+// that error.
 func (c *Conn) SetPingHandler(h func(appData string) error) {
-	k := c.hook()
+	k := c.controls()
 	k.mu.Lock()
 	k.onPing = h
 	k.mu.Unlock()
@@ -134,23 +63,22 @@ func (c *Conn) SetPingHandler(h func(appData string) error) {
 
 // PingHandler returns the current ping handler.
 func (c *Conn) PingHandler() func(appData string) error {
-	h := c.hook()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.onPing != nil {
-		return h.onPing
+	k := c.controls()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.onPing != nil {
+		return k.onPing
 	}
 	return func(appData string) error {
-		c.sendPong([]byte(appData[:min(len(appData), maxControlPayload)]), false)
+		c.write.sendPong([]byte(appData[:min(len(appData), maxControlPayload)]), false)
 		return nil
 	}
 }
 
-// SetPongHandler sets what is called for every pong read, with its payload; nil
-// restores the default, which does nothing. See SetPingHandler for what
-// handlers may do.
+// SetPongHandler sets what is called for every pong read, with its payload; nil restores the
+// default, which does nothing. See SetPingHandler for what handlers may do.
 func (c *Conn) SetPongHandler(h func(appData string) error) {
-	k := c.hook()
+	k := c.controls()
 	k.mu.Lock()
 	k.onPong = h
 	k.mu.Unlock()
@@ -158,11 +86,103 @@ func (c *Conn) SetPongHandler(h func(appData string) error) {
 
 // PongHandler returns the current pong handler.
 func (c *Conn) PongHandler() func(appData string) error {
-	h := c.hook()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.onPong != nil {
-		return h.onPong
+	k := c.controls()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.onPong != nil {
+		return k.onPong
 	}
 	return func(string) error { return nil }
+}
+
+// maxQueuedPongs is how many pongs are queued. With one more the oldest is dropped: RFC 6455 §5.5.3
+// lets an endpoint answer the latest of several pings alone.
+const maxQueuedPongs = 16
+
+// A controlQueue holds the control frames that found write.mu taken, or pending full: pongs and
+// at most one ping of KeepAlive.
+type controlQueue struct {
+	some atomic.Bool // frames is not empty
+
+	mu     sync.Mutex
+	frames []byte // the oldest first, each as its opcode, its length and its payload
+	pongs  int
+}
+
+// add queues a frame.
+func (q *controlQueue) add(opcode byte, payload []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if opcode == PongMessage {
+		if q.pongs == maxQueuedPongs {
+			q.dropOldestPong()
+		}
+		q.pongs++
+	}
+	q.frames = append(append(q.frames, opcode, byte(len(payload))), payload...)
+	q.some.Store(true)
+}
+
+func (q *controlQueue) dropOldestPong() {
+	for i := 0; i < len(q.frames); i += 2 + int(q.frames[i+1]) {
+		if q.frames[i] == PongMessage {
+			q.frames = append(q.frames[:i], q.frames[i+2+int(q.frames[i+1]):]...)
+			q.pongs--
+			return
+		}
+	}
+}
+
+// queueControl queues a control frame for the goroutine that holds mu, or sends it.
+func (w *writeHalf) queueControl(opcode byte, payload []byte) {
+	if w.queue.Load() == nil {
+		w.queue.CompareAndSwap(nil, new(controlQueue))
+	}
+	w.queue.Load().add(opcode, payload)
+	w.leaveWork()
+}
+
+// appendQueueLocked adds queued frames to pending as far as it has room, and reports whether the
+// queue is empty.
+func (w *writeHalf) appendQueueLocked() bool {
+	q := w.queue.Load()
+	if q == nil || !q.some.Load() {
+		return true
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.frames) > 0 {
+		opcode, end := q.frames[0], 2+int(q.frames[1])
+		payload := q.frames[2:end]
+		if !w.tryAppendControlLocked(opcode, payload) {
+			return false
+		}
+		if opcode == PingMessage {
+			w.conn.keepAlivePingSent(payload)
+		} else {
+			q.pongs--
+		}
+		q.frames = q.frames[:copy(q.frames, q.frames[end:])]
+	}
+	q.some.Store(false)
+	return true
+}
+
+// sendPong answers a ping with its payload (RFC 6455 §5.5.3). It may delay the pong if the reader
+// has another frame buffered.
+func (w *writeHalf) sendPong(p []byte, mayDelay bool) {
+	if w.mu.TryLock() {
+		// The pong of an older ping does not come after this one.
+		sent := w.appendQueueLocked() && w.tryAppendControlLocked(PongMessage, p)
+		if sent && mayDelay && w.n < delayLimit {
+			w.delayLocked()
+		} else {
+			w.tryFlushLocked()
+		}
+		w.unlock()
+		if sent {
+			return
+		}
+	}
+	w.queueControl(PongMessage, p)
 }

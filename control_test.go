@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -152,7 +153,7 @@ func TestPongBehindWriter(t *testing.T) {
 			for i, first := range []byte{BinaryMessage, continuationFrame, finBit} {
 				synctest.Wait()
 				want := []wireFrame{frame(first, part)}
-				for n := range maxMail + 3 {
+				for n := range maxQueuedPongs + 3 {
 					ping := fmt.Sprint(i, "/", n)
 					go p.send(pingFrame(ping), textFrame("read on"))
 					wantRead(t, c, "read on")
@@ -173,10 +174,10 @@ func TestPongBehindWriter(t *testing.T) {
 func TestPongBehindIdleWire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
-		c.wire.lock(never, time.Time{})
+		c.write.mu.Lock(noContext, nil)
 		go p.send(pingFrame("a"), pingFrame("b"), textFrame("read on"))
 		wantRead(t, c, "read on")
-		c.unlockWire()
+		c.write.unlock()
 		p.expect(pongFrame("a"), pongFrame("b"))
 	})
 }
@@ -189,11 +190,11 @@ func TestPingFloodAtOnce(t *testing.T) {
 		nc := &scriptConn{script: wireBytes(append(flood, pingFrame("last"), textFrame("the end")), true)}
 		c := newConn(nc, connConfig{isServer: true})
 		wantRead(t, c, "the end")
-		c.wire.lock(never, time.Time{})
-		if c.npending > 2*holdLimit {
-			t.Errorf("%d bytes of pongs are held", c.npending)
+		c.write.mu.Lock(noContext, nil)
+		if c.write.n > 2*delayLimit {
+			t.Errorf("%d bytes of pongs are held", c.write.n)
 		}
-		c.unlockWire()
+		c.write.unlock()
 		advance(time.Millisecond)
 		c.Close()
 		frames, err := parseWire(nc.sent(), false)
@@ -222,7 +223,7 @@ func TestPingFlood(t *testing.T) {
 			if err != nil || f.first != 0x8a || f.payload <= last {
 				t.Fatalf("frame %02x %s behind %s: %v", f.first, f.payload, last, err)
 			}
-			if last = f.payload; n*127 > 3*holdLimit {
+			if last = f.payload; n*127 > 3*delayLimit {
 				t.Fatalf("%d pongs were kept", n)
 			}
 		}
@@ -362,12 +363,12 @@ func TestEachPingIsAnswered(t *testing.T) {
 			c.Close()
 		}()
 		frames := p.collect()
-		for i := range maxMail {
+		for i := range maxQueuedPongs {
 			p.send(pingFrame(fmt.Sprint(i)))
 		}
 		p.send(closeFrame(CloseNormalClosure, ""))
-		if got := <-frames; len(got) != maxMail+1 {
-			t.Errorf("%d frames for %d pings and a close frame: %v", len(got), maxMail, got)
+		if got := <-frames; len(got) != maxQueuedPongs+1 {
+			t.Errorf("%d frames for %d pings and a close frame: %v", len(got), maxQueuedPongs, got)
 		}
 	})
 }
@@ -416,13 +417,13 @@ func TestPongBehindOneWhoGaveUp(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
 			frames := p.collect()
-			c.wire.lock(never, time.Time{})
+			c.write.mu.Lock(noContext, nil)
 			ctx, cancel := newCancel()
 			write := async(func() error { return c.WriteMessageContext(ctx, TextMessage, []byte("a")) })
 			synctest.Wait()
 			cancel()
-			c.unlockWire()
-			c.sendPong([]byte("x"), false)
+			c.write.unlock()
+			c.write.sendPong([]byte("x"), false)
 			err := ended(t, "write", write)
 			c.Close()
 			want := 1
@@ -459,4 +460,37 @@ func TestPongAmongWriters(t *testing.T) {
 		}
 	}
 	t.Error("no pong among 100,000 messages")
+}
+
+// A handler that panics, or ends its goroutine, ends the reading; it does not leave it locked.
+func TestHandlerDoesNotReturn(t *testing.T) {
+	for _, kind := range []string{"ping", "pong", "close"} {
+		for name, leave := range map[string]func(){
+			"panic": func() { panic("handler") },
+			"exit":  runtime.Goexit,
+		} {
+			bubble(t, kind+" "+name, func(t *testing.T) {
+				c, p := overPipe(t, connConfig{isServer: true})
+				c.SetPingHandler(func(string) error { leave(); return nil })
+				c.SetPongHandler(func(string) error { leave(); return nil })
+				c.SetCloseHandler(func(int, string) error { leave(); return nil })
+				p.drain()
+				go p.send(map[string]wireFrame{"ping": pingFrame(""), "pong": pongFrame(""), "close": closeFrame(1000, "")}[kind])
+				gone := make(chan bool)
+				go func() {
+					defer close(gone)
+					defer func() { recover() }()
+					c.ReadMessage()
+				}()
+				<-gone
+				if err := ended(t, "a read", asyncRead(c)).err; err != errHandlerExit {
+					t.Errorf("a read: %v", err)
+				}
+				if err := ended(t, "Ping", async(func() error { return c.Ping(t.Context()) })); err != errHandlerExit {
+					t.Errorf("Ping: %v", err)
+				}
+				ended(t, "Shutdown", async(func() error { return c.Shutdown(t.Context(), 1000, "") }))
+			})
+		}
+	}
 }

@@ -2,178 +2,260 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// How a deadline or a context ends a wait for the network. Each half of a
-// connection has one bound, which alone sets the deadline of its net.Conn.
-// Invariant: unless the half is interrupted or overridden, the net.Conn has
-// the deadline that the application asked for.
+// How a deadline or a context ends a wait for the network. Each half of a Conn has one ioDeadline,
+// which alone sets the deadline of that direction of the net.Conn. Invariant: unless a call was
+// interrupted or the deadline is overridden, the net.Conn has the deadline that the application
+// asked for. A context acts on the net.Conn only while a call with that context is in progress.
 
 // aLongTimeAgo is a deadline that has passed.
 var aLongTimeAgo = time.Unix(1, 0)
 
-type bound struct {
-	mu       sync.Mutex
-	bounded  atomic.Bool // deadline is set
-	override bool        // another deadline is in force: an interruption or a control frame's
-	released bool        // no context is watched any more
-	deadline time.Time   // asked for by the application
-	watch    *watch      // the context in force, if any. Written with mu and the half's right, read with either
+type ioDeadline struct {
+	conn *Conn
+	mu   sync.Mutex
+
+	// Written with mu, read with mu or the half's lock.
+	watch *watch // the context in force, if any
+
+	// Guarded by mu.
+	override override
+	closed   bool // no context is watched any more
+
+	direction direction // constant
+
+	call atomic.Uint32 // callIdle, callWatched or callInterrupted
+	at   atomic.Int64  // the application's deadline, in nanoseconds since processStart; 0: none
 }
 
-// A watch interrupts one half when its context ends, unless it was replaced.
-// Contexts are told apart by their Done channel: not all are comparable.
+// A direction says which deadline of the net.Conn an ioDeadline sets.
+type direction bool
+
+const (
+	reading direction = false
+	writing direction = true
+)
+
+// An override says whether another deadline than the application's is in force.
+type override uint8
+
+const (
+	overrideNone   override = iota
+	overrideTimer           // that of the delayed writes; the application's next deadline replaces it
+	overrideStrict          // that of a control frame, of an interruption or of an ending connection
+)
+
+// The states of a call that has a context.
+const (
+	callIdle        = iota // there is none
+	callWatched            // its context may interrupt it
+	callInterrupted        // its context has done so: the deadline of the net.Conn has passed
+)
+
+// A watch interrupts the call in progress when its context ends, unless it was replaced. Contexts
+// are told apart by their Done channel: not all of them are comparable.
 type watch struct {
 	ctx  context.Context
 	done <-chan struct{}
 	stop func() bool
 }
 
-// The two halves differ only in which deadline of the net.Conn they set.
-type half bool
+var processStart = time.Now()
 
-const (
-	reading half = false
-	writing half = true
-)
-
-func (h half) setDeadline(nc net.Conn, t time.Time) error {
-	if h == writing {
-		return nc.SetWriteDeadline(t)
+// setNetConn sets the deadline of the net.Conn.
+func (d *ioDeadline) setNetConn(t time.Time) error {
+	if d.direction == writing {
+		return d.conn.nc.SetWriteDeadline(t)
 	}
-	return nc.SetReadDeadline(t)
+	return d.conn.nc.SetReadDeadline(t)
 }
 
-// set makes t the application's deadline. It acts on a wait for the network in
-// progress; for those that wait for a right see right.remind.
-func (b *bound) set(nc net.Conn, h half, t time.Time) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.deadline = t
-	b.bounded.Store(!t.IsZero())
-	if b.override {
-		return nil
-	}
-	return h.setDeadline(nc, t)
-}
-
-func (b *bound) get() time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.deadline
-}
-
-// passed reports whether the application's deadline, which is set, has passed.
-func (b *bound) passed() bool { return time.Until(b.get()) <= 0 }
-
-// unset reports whether the net.Conn has no deadline.
-func (b *bound) unset() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.deadline.IsZero() && !b.override
-}
-
-// use lets ctx, unless it is never, end the waits from now on; the right of the
-// half is held. The same context again costs a comparison.
-func (b *bound) use(ctx context.Context, nc net.Conn, h half) error {
-	if ctx == nil {
-		if b.watch != nil {
-			b.change(never, nc, h)
+// set makes t the application's deadline. It acts on a wait for the network in progress; for waits
+// for a lock see lock.Mutex.DeadlineChanged.
+func (d *ioDeadline) set(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := int64(0)
+	if !t.IsZero() {
+		if at = int64(t.Sub(processStart)); at == 0 {
+			at = 1
 		}
+	}
+	d.at.Store(at)
+	switch d.override {
+	case overrideStrict:
 		return nil
+	case overrideTimer:
+		d.override = overrideNone
 	}
-	if b.watch == nil || ctx.Done() != b.watch.done {
-		b.change(ctx, nc, h)
+	return d.setNetConn(t)
+}
+
+// Deadline returns the application's deadline, or the zero time.
+func (d *ioDeadline) Deadline() time.Time {
+	at := d.at.Load()
+	if at == 0 {
+		return time.Time{}
 	}
-	if ctx.Err() != nil {
+	return processStart.Add(time.Duration(at))
+}
+
+// isSet reports whether the application has set a deadline.
+func (d *ioDeadline) isSet() bool { return d.at.Load() != 0 }
+
+// passed reports whether the application has set a deadline that has passed.
+func (d *ioDeadline) passed() bool {
+	at := d.at.Load()
+	return at != 0 && int64(time.Since(processStart)) >= at
+}
+
+// start lets ctx interrupt the call that begins, until finish. The lock of the half is held. The
+// same context again costs a comparison. If ctx has ended it returns the error for that.
+func (d *ioDeadline) start(ctx context.Context) error {
+	d.watchCall(ctx)
+	if ctx.Err() != nil { // its function may have run before the call was watched
+		d.finish()
 		return contextError(ctx)
 	}
 	return nil
 }
 
-// change puts ctx in the place of the context in force and ends an override.
-func (b *bound) change(ctx context.Context, nc net.Conn, h half) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.watch != nil {
-		b.watch.stop()
-		b.watch = nil
+func (d *ioDeadline) watchCall(ctx context.Context) {
+	if d.watch == nil || ctx.Done() != d.watch.done {
+		d.replaceWatch(ctx)
 	}
-	if b.override {
-		b.override = false
-		h.setDeadline(nc, b.deadline)
-	}
-	b.watchLocked(ctx, nc, h)
+	d.call.Store(callWatched)
 }
 
-func (b *bound) watchLocked(ctx context.Context, nc net.Conn, h half) {
-	if ctx == nil || b.released {
+func (d *ioDeadline) replaceWatch(ctx context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watch != nil {
+		d.watch.stop()
+		d.watch = nil
+	}
+	if d.closed {
 		return
 	}
 	w := &watch{ctx: ctx, done: ctx.Done()}
-	b.watch = w
-	w.stop = context.AfterFunc(ctx, func() { b.interrupt(w, nc, h) })
+	d.watch = w
+	w.stop = context.AfterFunc(ctx, func() { d.interrupt(w) })
 }
 
-func (b *bound) interrupt(w *watch, nc net.Conn, h half) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.watch == w {
-		b.override = true
-		h.setDeadline(nc, aLongTimeAgo)
+// interrupt ends the wait of a call whose context has ended. A net.Conn without deadlines is
+// closed for that.
+func (d *ioDeadline) interrupt(w *watch) {
+	d.mu.Lock()
+	var err error
+	if w != nil && d.watch == w && d.call.CompareAndSwap(callWatched, callInterrupted) {
+		d.override = overrideStrict
+		err = d.setNetConn(aLongTimeAgo)
+	}
+	d.mu.Unlock()
+	if err != nil {
+		d.conn.abort(contextError(w.ctx))
 	}
 }
 
-// begin puts t and ctx in the place of the application's deadline and context
-// until end. The right of the half is held.
-func (b *bound) begin(ctx context.Context, t time.Time, nc net.Conn, h half) {
-	b.change(never, nc, h)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.override = true
-	h.setDeadline(nc, t)
-	b.watchLocked(ctx, nc, h)
+// finish ends what start began. It does nothing if there was no start.
+func (d *ioDeadline) finish() {
+	if d.call.Load() == callIdle || d.call.CompareAndSwap(callWatched, callIdle) {
+		return
+	}
+	d.mu.Lock()
+	d.call.Store(callIdle)
+	d.restoreLocked()
+	d.mu.Unlock()
 }
 
-func (b *bound) end(nc net.Conn, h half) { b.change(never, nc, h) }
+// overrideWith puts t and ctx, which may be noContext, in the place of the application's deadline
+// and of the context of the call, until restore. The lock of the half is held.
+func (d *ioDeadline) overrideWith(ctx context.Context, t time.Time, kind override) {
+	d.finish()
+	d.mu.Lock()
+	d.override = kind
+	err := d.setNetConn(t)
+	d.mu.Unlock()
+	if err != nil && !t.IsZero() {
+		// Without deadlines a context of that duration stands in.
+		if ctx == nil {
+			ctx = context.Background()
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, t)
+		context.AfterFunc(ctx, cancel) // it ends with its deadline, which is near
+	}
+	if ctx != nil {
+		d.watchCall(ctx)
+		if ctx.Err() != nil {
+			d.interrupt(d.watch)
+		}
+	}
+}
 
-// release stops watching a context, so that it no longer refers to the
-// connection, which is closed.
-func (b *bound) release() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.released = true
-	if b.watch != nil {
-		b.watch.stop()
+// expire ends the wait in progress, whatever its deadline, and those that follow until restore.
+func (d *ioDeadline) expire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.override = overrideStrict
+	d.setNetConn(aLongTimeAgo)
+}
+
+// restore puts the application's deadline back.
+func (d *ioDeadline) restore() {
+	d.mu.Lock()
+	d.call.Store(callIdle)
+	d.restoreLocked()
+	d.mu.Unlock()
+}
+
+func (d *ioDeadline) restoreLocked() {
+	if d.override != overrideNone && !d.closed {
+		d.override = overrideNone
+		d.setNetConn(d.Deadline())
+	}
+}
+
+// close stops watching a context, so that it no longer refers to the connection, which is closed.
+func (d *ioDeadline) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if d.watch != nil {
+		d.watch.stop()
 	}
 }
 
 // waitError says whose end the timeout err of a read or write was.
-func (b *bound) waitError(err error) error {
-	if b.watch != nil && b.watch.ctx.Err() != nil && isTimeout(err) {
-		return contextError(b.watch.ctx)
+func (d *ioDeadline) waitError(err error) error {
+	if d.call.Load() != callIdle && d.watch != nil && d.watch.ctx.Err() != nil && isTimeout(err) {
+		return contextError(d.watch.ctx)
 	}
 	return err
 }
 
-// never is no context: that of a call which only a deadline ends.
-var never context.Context
+// noContext is the context of a call that only a deadline ends.
+var noContext context.Context
 
-// effective returns ctx, or never if ctx cannot end.
-func effective(ctx context.Context) context.Context {
+// cancelable returns ctx, or noContext if ctx cannot end.
+func cancelable(ctx context.Context) context.Context {
 	if ctx == nil || ctx.Done() == nil {
-		return never
+		return noContext
 	}
 	return ctx
 }
 
-// A contextEnded is the error of a call whose context ended. errors.Is finds
-// both the context's error and its cause.
+// A contextEnded is the error of a call whose context ended. errors.Is finds both the context's
+// error and its cause, and os.ErrDeadlineExceeded if it was the context's deadline that passed.
 type contextEnded struct{ err, cause error }
 
 func contextError(ctx context.Context) error {
@@ -181,17 +263,44 @@ func contextError(ctx context.Context) error {
 }
 
 func (e *contextEnded) Error() string   { return "websocket: " + e.cause.Error() }
-func (e *contextEnded) Unwrap() []error { return []error{e.cause, e.err} }
 func (e *contextEnded) Timeout() bool   { return e.err == context.DeadlineExceeded }
-func (e *contextEnded) Temporary() bool { return e.Timeout() }
-
-func isTimeout(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
+func (e *contextEnded) Temporary() bool { return false }
+func (e *contextEnded) Unwrap() []error { return []error{e.cause, e.err} }
+func (e *contextEnded) Is(target error) bool {
+	return target == os.ErrDeadlineExceeded && e.Timeout()
 }
 
-// A permanentError is a timeout, or another error that calls itself temporary,
-// that cost the connection its place in the stream: no retry will do.
+// A timeoutError is a net.Error for which errors.Is(err, os.ErrDeadlineExceeded) holds.
+type timeoutError struct {
+	text      string
+	temporary bool
+}
+
+func (e *timeoutError) Error() string   { return e.text }
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return e.temporary }
+func (e *timeoutError) Unwrap() error   { return os.ErrDeadlineExceeded }
+
+// A deadline passed before anything was sent or read: these are not permanent.
+var (
+	errReadTimeout    error = &timeoutError{text: "websocket: read timeout"}
+	errWriteTimeout   error = &timeoutError{text: "websocket: write timeout"}
+	errControlTimeout error = &timeoutError{text: "websocket: write timeout", temporary: true} // of WriteControl
+)
+
+// isTimeout reports whether err says that a deadline has passed. The errno ETIMEDOUT also calls
+// itself a timeout, but it means that the network has given the connection up.
+func isTimeout(err error) bool {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	var ne net.Error
+	var errno syscall.Errno
+	return errors.As(err, &ne) && ne.Timeout() && !errors.As(err, &errno)
+}
+
+// A permanentError is a timeout, or another error that calls itself temporary, that cost the
+// connection its place in the stream: no retry will do.
 type permanentError struct{ Err net.Error }
 
 func (e permanentError) Error() string   { return e.Err.Error() }
@@ -206,4 +315,26 @@ func permanent(err error) error {
 		return permanentError{ne}
 	}
 	return err
+}
+
+// closeNetConn closes nc. Closing a *tls.Conn begins with a goodbye that crypto/tls lets take 5 s
+// if the peer does not read: here it may take as long as wait.
+func closeNetConn(nc net.Conn, wait time.Duration) error {
+	defer boundTLS(nc, wait)()
+	return nc.Close()
+}
+
+// boundTLS closes what lies below nc, if that is a *tls.Conn, after wait, unless the function that
+// it returns is called before.
+func boundTLS(nc net.Conn, wait time.Duration) (stop func()) {
+	tc, ok := nc.(*tls.Conn)
+	if !ok {
+		return func() {}
+	}
+	if wait <= 0 {
+		tc.NetConn().Close()
+		return func() {}
+	}
+	t := time.AfterFunc(wait, func() { tc.NetConn().Close() })
+	return func() { t.Stop() }
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +33,7 @@ var readMethods = []struct {
 		return string(p), err
 	}},
 	{"Messages", func(c *Conn) (string, error) {
-		for m, err := range c.Messages(never) {
+		for m, err := range c.Messages(noContext) {
 			return string(m.Data), err
 		}
 		return "", io.EOF
@@ -62,7 +64,7 @@ func TestReadDeadlineBetweenMessages(t *testing.T) {
 					for range 2 {
 						c.SetReadDeadline(time.Now().Add(time.Second))
 						_, err := method.read(c)
-						wantDeadline(t, err, true)
+						wantDeadline(t, err, false)
 					}
 					c.SetReadDeadline(time.Time{})
 					go p.Write(b[cut:])
@@ -88,17 +90,17 @@ func TestReadDeadlineKeepsTheStream(t *testing.T) {
 		for pos := 0; ; pos += 5 {
 			for range 2 {
 				c.SetReadDeadline(soon())
-				wantDeadline(t, readErr(c), true)
+				wantDeadline(t, readErr(c), false)
 			}
 			c.SetReadDeadline(aLongTimeAgo)
-			wantDeadline(t, readErr(c), true)
+			wantDeadline(t, readErr(c), false)
 			if pos == 15 {
 				break
 			}
 			sent := async(func() error { _, err := p.Write(b[pos : pos+5]); return err })
 			for len(sent) == 0 { // over a pipe it takes a reader
 				c.SetReadDeadline(soon())
-				wantDeadline(t, readErr(c), true)
+				wantDeadline(t, readErr(c), false)
 			}
 			if err := <-sent; err != nil {
 				t.Fatal(err)
@@ -171,7 +173,7 @@ func TestSetReadDeadlineActsOnBlockedRead(t *testing.T) {
 			stillWaiting(t, "a read without a deadline", done)
 			start := time.Now()
 			c.SetReadDeadline(start.Add(d))
-			wantDeadline(t, (<-done).err, true)
+			wantDeadline(t, (<-done).err, false)
 			if took := time.Since(start); took != max(d, 0) {
 				t.Errorf("%s: the read ended after %v", name, took)
 			}
@@ -200,7 +202,7 @@ func TestSetReadDeadlineActsOnBlockedReadInRealTime(t *testing.T) {
 		for range 10 {
 			done := asyncRead(c)
 			c.SetReadDeadline(aLongTimeAgo)
-			wantDeadline(t, (<-done).err, true)
+			wantDeadline(t, (<-done).err, false)
 			c.SetReadDeadline(time.Time{})
 		}
 		go p.send(textFrame("still here"))
@@ -218,7 +220,7 @@ func TestReadDeadlineBehindReader(t *testing.T) {
 		second := asyncRead(c)
 		advance(time.Second)
 		for _, got := range []outcome{<-first, <-second} {
-			wantDeadline(t, got.err, true)
+			wantDeadline(t, got.err, false)
 			if strings.Contains(got.err.Error(), "write") {
 				t.Errorf("the error of a read speaks of writing: %v", got.err)
 			}
@@ -241,7 +243,7 @@ func TestWriteDeadlineBehindMessage(t *testing.T) {
 		start := time.Now()
 		c.SetWriteDeadline(start.Add(time.Second))
 		err = c.WriteMessage(TextMessage, []byte("late"))
-		wantDeadline(t, err, true)
+		wantDeadline(t, err, false)
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("gave up after %v", took)
 		}
@@ -370,18 +372,160 @@ func TestSetDeadlineActsOnWaitForTurn(t *testing.T) {
 		advance(time.Second)
 		stillWaiting(t, "a read behind another", read)
 		c.SetReadDeadline(time.Now())
-		wantDeadline(t, ended(t, "the read", read).err, true)
+		wantDeadline(t, ended(t, "the read", read).err, false)
 		for _, done := range writes {
 			stillWaiting(t, "a write behind a message", done)
 		}
 		c.SetWriteDeadline(time.Now())
 		for _, done := range writes {
-			wantDeadline(t, ended(t, "the write", done), true)
+			wantDeadline(t, ended(t, "the write", done), false)
 		}
 		c.SetWriteDeadline(time.Time{})
 		if err := w.Close(); err != nil {
 			t.Errorf("the message that was waited for: %v", err)
 		}
-		wantDeadline(t, (<-busy).err, true)
+		wantDeadline(t, (<-busy).err, false)
 	})
 }
+
+// ETIMEDOUT calls itself a timeout, but it is no deadline: the network has given the connection up.
+func TestETIMEDOUT(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer b.Close()
+		lost := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}
+		c := newConn(&failingReads{Conn: a, err: lost}, connConfig{isServer: true})
+		ping := async(func() error { return c.Ping(t.Context()) })
+		go io.Copy(io.Discard, b)
+		for range 2 {
+			if err := readErr(c); !errors.Is(err, syscall.ETIMEDOUT) || IsCloseError(err, CloseAbnormalClosure) {
+				t.Errorf("read: %v", err)
+			}
+		}
+		if err := ended(t, "Ping", ping); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("Ping: %v", err)
+		}
+	})
+}
+
+// failingReads is a net.Conn whose first read fails, and whose later ones say something else.
+type failingReads struct {
+	net.Conn
+	err error
+}
+
+func (f *failingReads) Read([]byte) (int, error) {
+	err := f.err
+	f.err = io.EOF
+	return 0, err
+}
+
+// A write whose deadline had passed before its first byte sends nothing and leaves the connection
+// usable.
+func TestPastWriteDeadline(t *testing.T) {
+	overEach(t, func(t *testing.T, c *Conn, p *peer) {
+		frames := p.collect()
+		prepared, _ := NewPreparedMessage(TextMessage, []byte("no"))
+		c.SetWriteDeadline(time.Now().Add(-time.Second))
+		for name, err := range map[string]error{
+			"WriteMessage":         c.WriteMessage(TextMessage, []byte("no")),
+			"large":                c.WriteMessage(TextMessage, make([]byte, 1<<20)),
+			"WriteJSON":            c.WriteJSON("no"),
+			"WritePreparedMessage": c.WritePreparedMessage(prepared),
+		} {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		c.SetWriteDeadline(time.Time{})
+		if err := c.WriteMessage(TextMessage, []byte("yes")); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+		if got := <-frames; len(got) != 1 || string(got[0].payload) != "yes" {
+			t.Errorf("sent %q", payloads(got))
+		}
+	})
+}
+
+// A context acts on the net.Conn only while a call with it is in progress: its end, before or
+// after, sets no deadline, and a context for each call costs no deadlines.
+func TestContextSetsNoDeadlineWhileIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		nc := &countingDeadlines{Conn: a}
+		c, p := newConn(nc, connConfig{isServer: true}), newPeer(t, b, true)
+		p.drain()
+		for range 3 {
+			ctx, cancel := context.WithCancel(context.Background())
+			go p.send(textFrame("a"))
+			if _, _, err := c.ReadMessageContext(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.WriteMessageContext(ctx, TextMessage, []byte("b")); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			synctest.Wait()
+			if _, _, err := c.ReadMessageContext(ctx); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+		if n := nc.n.Load(); n != 0 {
+			t.Errorf("%d deadlines were set", n)
+		}
+		c.Close()
+	})
+}
+
+type countingDeadlines struct {
+	net.Conn
+	n atomic.Int32
+}
+
+func (c *countingDeadlines) SetReadDeadline(d time.Time) error {
+	c.n.Add(1)
+	return c.Conn.SetReadDeadline(d)
+}
+
+func (c *countingDeadlines) SetWriteDeadline(d time.Time) error {
+	c.n.Add(1)
+	return c.Conn.SetWriteDeadline(d)
+}
+
+// Where a net.Conn has no deadlines, a wait that must end is ended by closing it.
+func TestNoDeadlines(t *testing.T) {
+	for name, call := range map[string]func(ctx context.Context, c *Conn) error{
+		"read":  func(ctx context.Context, c *Conn) error { _, _, err := c.ReadMessageContext(ctx); return err },
+		"write": func(ctx context.Context, c *Conn) error { return c.WriteMessageContext(ctx, TextMessage, nil) },
+		"WriteControl": func(ctx context.Context, c *Conn) error {
+			d, _ := ctx.Deadline()
+			return c.WriteControl(PingMessage, nil, d)
+		},
+		"Shutdown": func(ctx context.Context, c *Conn) error { return c.Shutdown(ctx, 1000, "") },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			a, b := net.Pipe()
+			defer b.Close()
+			c := newConn(noDeadlines{a}, connConfig{isServer: true})
+			if err := c.SetReadDeadline(time.Now()); !errors.Is(err, os.ErrNoDeadline) {
+				t.Errorf("SetReadDeadline: %v", err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			if err := call(ctx, c); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error(err)
+			}
+			if took := time.Since(start); took != time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+type noDeadlines struct{ net.Conn }
+
+func (noDeadlines) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (noDeadlines) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (noDeadlines) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }

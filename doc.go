@@ -126,10 +126,10 @@
 //
 // EnableCompression, in the [Upgrader] or the [Dialer], negotiates permessage-deflate with any window
 // size. Then every message of at least [CompressionOptions].Threshold bytes that becomes smaller is sent
-// compressed, unless [Conn.EnableWriteCompression] turned that off. To deflate takes 0.7 to 1.2 MB,
+// compressed, unless [Conn.EnableWriteCompression] turned that off. To deflate takes up to 1.2 MB,
 // depending on the level, and to inflate 80 KB, 110 KB if the message has more than 32 KiB; both come
 // from pools and are held only while a message is in work. With ContextTakeover later messages refer
-// to earlier ones: several times smaller if they are short and alike, for 0.8 MB per connection that
+// to earlier ones: several times smaller if they are short and alike, for about 1 MB per connection that
 // sends and 32 KiB per connection that receives.
 //
 // The length of a compressed message tells something of its content. Do not compress a secret

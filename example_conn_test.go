@@ -64,7 +64,7 @@ func ExampleConn_NextReaderContext() {
 		fmt.Println(err)
 		return
 	}
-	n, err := io.Copy(io.Discard, r) // never the whole message in memory
+	n, err := io.Copy(io.Discard, r) // noContext the whole message in memory
 	fmt.Println(n, err)
 	// Output: 1048576 <nil>
 }

@@ -3,6 +3,8 @@ package websocket
 import (
 	"encoding/binary"
 	"strconv"
+
+	"github.com/tautws/websocket/internal/mask"
 )
 
 // A frame header as a value: bytes to header and back, with no I/O and no
@@ -46,7 +48,7 @@ const (
 // the compiler keeps in registers.
 type header struct {
 	length uint64 // of the payload, in bytes
-	key    maskingKey
+	key    mask.Key
 	first  byte // FIN, RSV1 to RSV3 and the opcode, as sent
 	masked bool
 }
@@ -100,7 +102,7 @@ func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 		if len(b) < n+4 {
 			return h, 0, nil
 		}
-		h.key = maskingKey(binary.LittleEndian.Uint32(b[n:]))
+		h.key = mask.Key(binary.LittleEndian.Uint32(b[n:]))
 		n += 4
 	}
 	h.length = length
@@ -114,7 +116,7 @@ func errNotMinimal(length uint64) *ProtocolError {
 
 // appendHeader appends a frame header: its first byte as given, the length in
 // its minimal encoding, and the masking key if masked is set.
-func appendHeader(b []byte, first byte, length int, masked bool, key maskingKey) []byte {
+func appendHeader(b []byte, first byte, length int, masked bool, key mask.Key) []byte {
 	var m byte
 	if masked {
 		m = maskBit

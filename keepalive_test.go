@@ -159,7 +159,7 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 				c, p := play(t, a, b, connConfig{isServer: message.server,
 					keepAlive: KeepAlive{Interval: 10 * time.Second, Timeout: 5 * time.Second}})
 				read := asyncRead(c)
-				const size = 20 * writePiece
+				const size = 20 * keepAliveChunk
 				wrote := async(func() error { return message.write(c, size) })
 				left := len(wireBytes([]wireFrame{binaryFrame(string(make([]byte, size)))}, !message.server))
 				if stops {
@@ -167,7 +167,7 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 				}
 				for left > 0 {
 					<-time.After(4 * time.Second)
-					n, err := p.Read(make([]byte, min(left, writePiece)))
+					n, err := p.Read(make([]byte, min(left, keepAliveChunk)))
 					if err != nil {
 						t.Fatalf("%d bytes before the end: %v", left, err)
 					}
@@ -196,14 +196,14 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 
 // Written in pieces, a frame is what it would be otherwise.
 func TestKeepAliveLargeFrames(t *testing.T) {
-	data := make([]byte, 5*writePiece/2)
+	data := make([]byte, 5*keepAliveChunk/2)
 	for i := range data {
 		data[i] = byte(i % 251)
 	}
 	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"pipe": overPipe, "TCP": overTCP, "TLS": overTLS} {
 		for _, server := range []bool{true, false} {
 			c, p := over(t, connConfig{isServer: server, keepAlive: KeepAlive{Interval: time.Hour}})
-			for _, size := range []int{writePiece - 1, writePiece, writePiece + 1, 2 * writePiece, len(data)} {
+			for _, size := range []int{keepAliveChunk - 1, keepAliveChunk, keepAliveChunk + 1, 2 * keepAliveChunk, len(data)} {
 				done := async(func() error { return c.WriteMessage(BinaryMessage, data[:size]) })
 				p.expect(binaryFrame(string(data[:size])))
 				if err := <-done; err != nil {
@@ -309,7 +309,7 @@ func TestKeepAliveLeavesBounds(t *testing.T) {
 				<-time.After(5 * time.Second)
 			}
 		}()
-		wantDeadline(t, readErr(c), true)
+		wantDeadline(t, readErr(c), false)
 	})
 }
 
@@ -374,7 +374,7 @@ func TestKeepAliveErrorIsPermanent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
 		p.drain()
-		go p.send(frame(BinaryMessage, "hello")) // and never the rest
+		go p.send(frame(BinaryMessage, "hello")) // and noContext the rest
 		_, r, err := c.NextReader()
 		if err != nil {
 			t.Fatal(err)
@@ -386,6 +386,55 @@ func TestKeepAliveErrorIsPermanent(t *testing.T) {
 		for range 2 {
 			wantDeadline(t, readErr(c), false)
 			wantDeadline(t, c.Ping(t.Context()), false)
+		}
+	})
+}
+
+// A peer that sends all the time is alive, however long a handler takes.
+func TestKeepAliveSlowHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second, Timeout: time.Second}})
+		c.SetPingHandler(func(string) error { <-time.After(10 * time.Second); return nil })
+		p.drain()
+		go func() {
+			for range 10 {
+				p.send(pingFrame("x"))
+			}
+			p.send(textFrame("alive"))
+		}()
+		wantRead(t, c, "alive")
+	})
+}
+
+// A reader that polls with a deadline is one that waits, so it notices that the peer is gone.
+func TestKeepAlivePollingReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: 10 * time.Second}})
+		p.drain()
+		start := time.Now()
+		for {
+			c.SetReadDeadline(time.Now().Add(time.Second))
+			if err := readErr(c); strings.Contains(err.Error(), "peer is gone") {
+				break
+			}
+			if time.Since(start) > time.Minute {
+				t.Fatal("a peer that is gone was not noticed")
+			}
+		}
+	})
+}
+
+// Nobody reads: the pongs would not be seen, so silence proves nothing.
+func TestKeepAliveWithoutReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second}})
+		frames := p.collect()
+		advance(time.Minute)
+		go p.send(textFrame("a"))
+		wantRead(t, c, "a")
+		c.Close()
+		if n := len(<-frames); n < 30 {
+			t.Errorf("%d pings in a minute", n)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,7 +29,7 @@ func spoil() {
 		}
 	}
 	for _, b := range all {
-		b.free()
+		b.release()
 	}
 }
 
@@ -120,8 +121,8 @@ func TestMessagesDataStays(t *testing.T) {
 				if i < len(want) {
 					t.Errorf("the loop ended at message %d of %d", i, len(want))
 				}
-				if c.loans != 0 {
-					t.Errorf("%d loans after the loop", c.loans)
+				if c.read.buf.pinned != 0 {
+					t.Errorf("%d loans after the loop", c.read.buf.pinned)
 				}
 			})
 		}
@@ -202,8 +203,8 @@ func TestAskFollowsMessages(t *testing.T) {
 			{0, 4096},
 		} {
 			c.nc = &scriptConn{script: wireBytes([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
-			if err := read(c); err != nil || int(c.ask) != step.ask {
-				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.ask, err, step.ask)
+			if err := read(c); err != nil || int(c.read.buf.nextRead) != step.ask {
+				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.read.buf.nextRead, err, step.ask)
 			}
 		}
 	}
@@ -215,14 +216,55 @@ func TestPartOfPingTakesSmallBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
 		go p.send(textFrame(strings.Repeat("x", 60_000)))
-		if err := readErr(c); err != nil || c.ask <= c.readSize {
-			t.Fatal(err, c.ask)
+		if err := readErr(c); err != nil || c.read.buf.nextRead <= c.read.buf.size {
+			t.Fatal(err, c.read.buf.nextRead)
 		}
 		go p.Write(wireBytes([]wireFrame{pingFrame(strings.Repeat("p", 100))}, true)[:maxHeaderSize])
 		c.SetReadDeadline(time.Now().Add(time.Minute))
-		wantDeadline(t, readErr(c), true)
-		if n := len(c.rbuf.b); n > defaultBufferSize {
-			t.Errorf("%d bytes are kept in a buffer of %d bytes", c.w-c.r, n)
+		wantDeadline(t, readErr(c), false)
+		if n := len(c.read.buf.buf.b); n > defaultBufferSize {
+			t.Errorf("%d bytes are kept in a buffer of %d bytes", c.read.buf.w-c.read.buf.r, n)
 		}
 	})
+}
+
+// The memory of a message of unknown length ends at the read limit, whatever it inflates to or
+// however it is cut.
+func TestPeakMemory(t *testing.T) {
+	const limit = 64 << 20
+	var bomb []byte // inflates to 256 MiB
+	zeros := deflatedFrame(strings.Repeat("\x00", 256<<20))
+	bomb = wireBytes([]wireFrame{zeros}, true)
+	piece := frame(0x00, strings.Repeat("x", 1<<20))
+	fragments := wireBytes([]wireFrame{frame(0x02, "")}, true)
+	for range 65 {
+		fragments = append(fragments, wireBytes([]wireFrame{piece}, true)...)
+	}
+	for name, stream := range map[string][]byte{"compressed": bomb, "fragmented": fragments} {
+		for method, read := range map[string]func(c *Conn) error{
+			"ReadMessage": readErr,
+			"Messages": func(c *Conn) error {
+				for _, err := range c.Messages(t.Context()) {
+					return err
+				}
+				return nil
+			},
+		} {
+			t.Run(name+" "+method, func(t *testing.T) {
+				runtime.GC()
+				var before, m runtime.MemStats
+				runtime.ReadMemStats(&before)
+				c := newConn(&scriptConn{script: stream}, wireConfig(true, true, false))
+				c.SetReadLimit(limit)
+				if err := read(c); err != ErrReadLimit {
+					t.Fatal(err)
+				}
+				runtime.ReadMemStats(&m)
+				// Nothing that was allocated may have been collected, so this is more than the peak.
+				if n := m.TotalAlloc - before.TotalAlloc; n > limit*13/10 {
+					t.Errorf("allocated %d MiB, want at most 1.3 times %d", n>>20, limit>>20)
+				}
+			})
+		}
+	}
 }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +15,10 @@ import (
 
 // inFlight is how many pings wait for their pong.
 func inFlight(c *Conn) int {
-	h := c.hook()
+	h := c.controls()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return len(h.pings.flights)
+	return len(h.pings.waiting)
 }
 
 func TestPing(t *testing.T) {
@@ -173,11 +174,11 @@ func TestPingGivenUp(t *testing.T) {
 func TestPingBehindLastRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, _ := sunk(t, connConfig{isServer: true})
-		c.rd.lock(never, time.Time{}) // as the reader that meets the error
-		c.endReading(io.ErrUnexpectedEOF)
+		c.read.mu.Lock(noContext, nil) // as the reader that meets the error
+		c.read.end(io.ErrUnexpectedEOF)
 		done := async(func() error { return c.Ping(context.Background()) })
 		synctest.Wait()
-		c.rd.unlock()
+		c.read.unlock()
 		if err := ended(t, "Ping", done); err != io.ErrUnexpectedEOF {
 			t.Errorf("Ping: %v", err)
 		}
@@ -210,7 +211,7 @@ func TestPingBehindOtherPings(t *testing.T) {
 		"WriteMessage": func(c *Conn) { c.WriteMessage(PingMessage, nil) },
 		"KeepAlive":    func(*Conn) { time.Sleep(time.Minute) },
 		"more than are remembered": func(c *Conn) {
-			for i := range 2 * maxOthers {
+			for i := range 2 * maxUntracked {
 				c.WriteControl(PingMessage, fmt.Append(nil, i), time.Time{})
 			}
 		},
@@ -248,32 +249,32 @@ func TestPingBehindOtherPings(t *testing.T) {
 // What counts is the order in which pings go out, not the one in which they
 // were asked for.
 func TestPingOrder(t *testing.T) {
-	var h hooks
-	var f [3]flight
+	var h control
+	var f [3]pendingPing
 	for i := range f {
-		f[i] = flight{payload: [8]byte{byte(i)}, done: make(chan error, 1)}
-		if err := h.prepare(&f[i]); err != nil {
+		f[i] = pendingPing{payload: [8]byte{byte(i)}, done: make(chan error, 1)}
+		if err := h.addPing(&f[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.started(f[1].payload[:])
-	h.started([]byte("other"))
-	h.started(f[0].payload[:])
-	h.landed(f[2].payload[:]) // not out yet
-	h.landed([]byte("another"))
+	h.pingSent(f[1].payload[:])
+	h.pingSent([]byte("other"))
+	h.pingSent(f[0].payload[:])
+	h.pongReceived(f[2].payload[:]) // not out yet
+	h.pongReceived([]byte("another"))
 	if n := len(f[0].done) + len(f[1].done) + len(f[2].done); n != 0 {
 		t.Errorf("%d pings ended by pongs to no ping", n)
 	}
-	h.landed([]byte("other"))
+	h.pongReceived([]byte("other"))
 	if len(f[0].done) != 0 || len(f[1].done) != 1 || len(f[2].done) != 0 {
 		t.Error("a pong to another's ping ends those before it, and only those")
 	}
-	h.started(f[2].payload[:])
-	h.landed(f[2].payload[:])
+	h.pingSent(f[2].payload[:])
+	h.pongReceived(f[2].payload[:])
 	if len(f[0].done) != 1 || len(f[1].done) != 1 || len(f[2].done) != 1 {
 		t.Error("a pong ends those before its own")
 	}
-	if h.pings.flights != nil || h.pings.others != nil {
+	if h.pings.waiting != nil || h.pings.untracked != nil {
 		t.Errorf("remembered for nobody: %+v", h.pings)
 	}
 }
@@ -282,7 +283,7 @@ func TestPingWithoutContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
 		asyncRead(c)
-		done := async(func() error { return c.Ping(never) })
+		done := async(func() error { return c.Ping(noContext) })
 		f, err := p.next()
 		if err != nil {
 			t.Fatal(err)
@@ -292,4 +293,53 @@ func TestPingWithoutContext(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A KeepAlive's ping has a payload of its own, so a pong that nobody asked for ends no Ping.
+func TestPingBehindKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second, Timeout: time.Hour}})
+		asyncRead(c)
+		done := async(func() error { return c.Ping(t.Context()) })
+		f, _ := p.next()
+		kept, err := p.next() // a second later
+		if err != nil || kept.first != 0x89 || len(kept.payload) == 0 {
+			t.Fatalf("the ping of KeepAlive is %+v, %v", kept, err)
+		}
+		p.send(pongFrame(""))
+		stillWaiting(t, "Ping behind an unsolicited pong", done)
+		p.send(pongFrame(f.payload))
+		if err := ended(t, "Ping", done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Any number of pings may be in flight: what one costs does not depend on how many there are.
+func TestPingMany(t *testing.T) {
+	var k control
+	pings := make([]pendingPing, 200_000)
+	for i := range pings {
+		p := &pings[i]
+		p.done = make(chan error, 1)
+		binary.LittleEndian.PutUint64(p.payload[:], uint64(i))
+		if err := k.addPing(p); err != nil {
+			t.Fatal(err)
+		}
+		k.pingSent(p.payload[:])
+	}
+	for i := range pings {
+		if i%3 == 0 {
+			k.removePing(&pings[i]) // its context has ended
+		}
+	}
+	for i := range pings {
+		k.pongReceived(pings[i].payload[:])
+		if got, want := len(pings[i].done), min(1, i%3); got != want {
+			t.Fatalf("ping %d: ended %d times, want %d", i, got, want)
+		}
+	}
+	if k.pings.waiting != nil || k.pings.sent != nil {
+		t.Error("pings are still listed")
+	}
 }

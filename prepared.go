@@ -1,6 +1,11 @@
 package websocket
 
-import "sync"
+import (
+	"context"
+	"sync"
+
+	"github.com/tautws/websocket/internal/deflate"
+)
 
 // A PreparedMessage is a message made ready to be sent to many connections:
 // framed once, and compressed once per set of compression parameters. It may
@@ -48,7 +53,7 @@ func (m *PreparedMessage) deflate(key deflateKey) preparedDeflate {
 	defer m.mu.Unlock()
 	d, ok := m.deflated[key]
 	if !ok {
-		p := newDeflater(key.bits, false, key.level).compress(nil, m.data)
+		p := deflate.NewWriter(key.bits, false, key.level).AppendMessage(nil, m.data)
 		if len(p) < len(m.data) {
 			d.frame, d.payload = serverFrame(finBit|rsv1Bit|byte(m.messageType), p)
 		}
@@ -60,31 +65,40 @@ func (m *PreparedMessage) deflate(key deflateKey) preparedDeflate {
 	return d
 }
 
-// WritePreparedMessage sends a prepared message. It is WriteMessage otherwise,
-// except that with context takeover the message is compressed without the
-// earlier ones, and so is the one after it.
+// WritePreparedMessage sends a prepared message. It is WriteMessage otherwise, except that with
+// context takeover the message is compressed without the earlier ones, and so is the one after it.
 func (c *Conn) WritePreparedMessage(pm *PreparedMessage) error {
+	return c.write.preparedMessage(noContext, pm)
+}
+
+// WritePreparedMessageContext is WritePreparedMessage that also ends when ctx does, as
+// WriteMessageContext does.
+func (c *Conn) WritePreparedMessageContext(ctx context.Context, pm *PreparedMessage) error {
+	return c.write.preparedMessage(cancelable(ctx), pm)
+}
+
+func (w *writeHalf) preparedMessage(ctx context.Context, pm *PreparedMessage) error {
 	if isControl(pm.messageType) {
-		return c.writeControl(never, pm.messageType, pm.data)
+		return w.control(ctx, pm.messageType, pm.data)
 	}
-	if err := c.lockMessage(never); err != nil {
+	if err := w.lockMessage(ctx); err != nil {
 		return err
 	}
 	first, payload, frame := finBit|byte(pm.messageType), pm.data, pm.frame
-	if c.compresses(len(pm.data)) {
-		d := pm.deflate(deflateKey{c.deflater.bits, int(c.level.Load())})
+	if w.compresses(len(pm.data)) {
+		d := pm.deflate(deflateKey{w.deflater.WindowBits(), int(w.level.Load())})
 		if d.payload != nil {
 			first, payload, frame = first|rsv1Bit, d.payload, d.frame
-			c.deflater.forget() // the peer's window moves on without it
+			w.deflater.Reset() // the peer's window moves on without it
 		}
 	}
 	var err error
-	if !c.in.server {
-		err = c.writeFrame(never, first, payload)
-	} else if err = c.lockWire(never); err == nil {
-		err = c.writeLocked(frame)
-		c.unlockWire()
+	if !w.server {
+		err = w.writeFrame(ctx, first, payload)
+	} else if err = w.lock(ctx); err == nil {
+		err = w.finishedFrameLocked(frame)
+		w.unlock()
 	}
-	c.msg.unlock()
+	w.unlockMessage()
 	return err
 }

@@ -2,13 +2,12 @@ package websocket
 
 import "strconv"
 
-// The rules on received frames. inbound.accept judges every header against
-// the state of the connection and is the only place that does; advance then
-// moves the state. Neither reads a byte.
+// The rules on received frames. frameState.accept checks every header against the state of the
+// connection and is the only place that does; advance then moves the state. Neither reads a byte.
 
 // A ProtocolError says that the peer broke the protocol and that the
-// connection was failed for it (RFC 6455 §7.1.7). Reading methods return it,
-// as a pointer, for ever after; writing methods return ErrCloseSent.
+// connection was failed for it (RFC 6455 §7.1.7). Reading methods return it, as a pointer, from then
+// on; writing methods return ErrCloseSent.
 type ProtocolError struct {
 	// Code is the close code sent to the peer: CloseProtocolError,
 	// CloseInvalidFramePayloadData or ClosePolicyViolation.
@@ -21,25 +20,25 @@ func (e *ProtocolError) Error() string {
 	return "websocket: " + e.Text + " (failed with close code " + strconv.Itoa(e.Code) + ")"
 }
 
-// inbound is the state on which the meaning of the next header depends.
-type inbound struct {
-	server   bool // this end is the server: frames must come masked
-	deflate  bool // permessage-deflate was negotiated: RSV1 has a meaning
-	fragment bool // inside a fragmented message: its last frame had no FIN
+// frameState is the state on which the meaning of the next header depends.
+type frameState struct {
+	server     bool // this end is the server: frames must come masked
+	deflate    bool // permessage-deflate was negotiated: RSV1 has a meaning
+	fragmented bool // inside a fragmented message: its last frame had no FIN
 }
 
 // accept returns nil if a frame with this header may come now, else the
 // violation. It looks only at what the first two bytes of a header tell.
-func (in *inbound) accept(h header) *ProtocolError {
+func (s *frameState) accept(h header) *ProtocolError {
 	switch h.opcode() {
 	case continuationFrame:
 		// RFC 6455 §5.4: a message starts with a data opcode.
-		if !in.fragment {
+		if !s.fragmented {
 			return violation("continuation frame outside a fragmented message")
 		}
 	case TextMessage, BinaryMessage:
 		// RFC 6455 §5.4: fragments of messages are not interleaved.
-		if in.fragment {
+		if s.fragmented {
 			return violation("new message inside a fragmented message")
 		}
 	case CloseMessage, PingMessage, PongMessage:
@@ -56,13 +55,13 @@ func (in *inbound) accept(h header) *ProtocolError {
 		return violation("reserved opcode " + strconv.Itoa(h.opcode()))
 	}
 	if h.first&(rsv1Bit|rsv2Bit|rsv3Bit) != 0 {
-		if err := in.acceptRSV(h); err != nil {
+		if err := s.acceptRSV(h); err != nil {
 			return err
 		}
 	}
 	// RFC 6455 §5.1: a client masks every frame, a server none.
-	if h.masked != in.server {
-		if in.server {
+	if h.masked != s.server {
+		if s.server {
 			return violation("frame from the client is not masked")
 		}
 		return violation("frame from the server is masked")
@@ -70,7 +69,7 @@ func (in *inbound) accept(h header) *ProtocolError {
 	return nil
 }
 
-func (in *inbound) acceptRSV(h header) *ProtocolError {
+func (s *frameState) acceptRSV(h header) *ProtocolError {
 	// RFC 6455 §5.2: a reserved bit needs an extension that defines it.
 	if h.first&rsv2Bit != 0 {
 		return violation("reserved bit RSV2 set")
@@ -78,7 +77,7 @@ func (in *inbound) acceptRSV(h header) *ProtocolError {
 	if h.first&rsv3Bit != 0 {
 		return violation("reserved bit RSV3 set")
 	}
-	if !in.deflate {
+	if !s.deflate {
 		return violation("reserved bit RSV1 set without permessage-deflate")
 	}
 	// RFC 7692 §6: RSV1 is set on the first frame of a compressed message
@@ -93,7 +92,7 @@ func (in *inbound) acceptRSV(h header) *ProtocolError {
 }
 
 // advance moves the state past an accepted data frame.
-func (in *inbound) advance(h header) { in.fragment = !h.fin() }
+func (s *frameState) advance(h header) { s.fragmented = !h.fin() }
 
 func violation(text string) *ProtocolError {
 	return &ProtocolError{CloseProtocolError, text}

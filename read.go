@@ -8,112 +8,111 @@ import (
 	"math"
 )
 
-// The reading methods: whole messages, messages as streams, and the iterator.
-// All of them are next and readData in different clothes.
+// The reading methods: whole messages, messages as streams, and the iterator. All of them are built
+// on next and readData.
 
-// ErrReadLimit is returned by reads of a message larger than the read limit,
-// after the connection was failed with close code 1009.
+// ErrReadLimit is returned by reads of a message larger than the read limit, after the connection
+// was failed with close code 1009.
 var ErrReadLimit = errors.New("websocket: read limit exceeded")
 
 const noFrame = -1 // the message type that comes with an error
 
-// unproven is how much memory a peer gets for announcing a length. Beyond it a
-// message gets at most maxGrowth times what has arrived (RFC 6455 §10.4).
+// How memory for a message grows (RFC 6455 §10.4). A peer gets at most maxPrealloc bytes for
+// announcing a length; beyond it a message of known length gets at most maxGrowth times what has
+// arrived. One of unknown length, which is compressed or fragmented, is collected in pieces up to a
+// quarter of the read limit, and then gets memory for the limit: so at no time it takes more than
+// 1.3 times the limit, what was outgrown included.
 const (
-	unproven  = 64 << 10
-	maxGrowth = 16
+	maxPrealloc = 64 << 10
+	maxGrowth   = 16
+	maxPieces   = 16 << 20 // bytes, if there is no limit
 )
 
-// next begins the next message and returns its type. What is left of the one
-// before is discarded.
-func (c *Conn) next() (int, error) {
-	if c.inMessage {
-		if err := c.discard(); err != nil {
+// next begins the next message and returns its type. What is left of the one before is discarded.
+func (r *readHalf) next() (int, error) {
+	if r.msg.open {
+		if err := r.discard(); err != nil {
 			return noFrame, err
 		}
 	}
-	h, n, err := c.nextHeader()
+	h, n, err := r.nextHeader()
 	if err == nil {
-		err = c.beginFrame(h, n)
+		err = r.beginFrame(h, n)
 	}
 	if err != nil {
-		c.endInflate()
+		r.endInflate()
 		return noFrame, err
 	}
-	return int(c.msgType), nil
+	return int(r.msg.kind), nil
 }
 
 // ReadMessage reads the next message. The slice belongs to the caller.
 //
-// The error is a *CloseError, a *ProtocolError, ErrReadLimit, a timeout or a net
-// error. All are permanent, and repeated by every later call, but for a deadline
-// that passed between messages. If an error comes inside a message, what was
-// read of it is returned as well.
+// The error is a *CloseError, a *ProtocolError, ErrReadLimit, a timeout or a net error. All are
+// permanent, and repeated by every later call, but for a deadline that passed between messages. If
+// an error comes inside a message, what was read of it is returned as well.
 func (c *Conn) ReadMessage() (messageType int, p []byte, err error) {
-	return c.readMessage(never)
+	return c.read.readMessage(noContext)
 }
 
-// ReadMessageContext is ReadMessage that also ends when ctx does, with an
-// error for which errors.Is finds context.Cause(ctx). A context that ends
-// between messages leaves the connection usable; inside a message the error is
-// permanent. Passing the same context to every call costs nothing.
+// ReadMessageContext is ReadMessage that also ends when ctx does, with an error for which errors.Is
+// finds context.Cause(ctx). A context that ends between messages leaves the connection usable;
+// inside a message the error is permanent. Passing the same context to every call costs nothing.
 func (c *Conn) ReadMessageContext(ctx context.Context) (messageType int, p []byte, err error) {
-	return c.readMessage(effective(ctx))
+	return c.read.readMessage(cancelable(ctx))
 }
 
-func (c *Conn) readMessage(ctx context.Context) (int, []byte, error) {
-	err := c.lockRead(ctx)
-	if err != nil {
+func (r *readHalf) readMessage(ctx context.Context) (int, []byte, error) {
+	if err := r.lock(ctx); err != nil {
 		return noFrame, nil, err
 	}
-	if err = c.await(); err != nil {
-		c.rd.unlock()
+	if err := r.await(); err != nil {
+		r.unlock()
 		return noFrame, nil, err
 	}
-	messageType, p, err := c.readWhole()
-	c.rd.unlock()
+	messageType, p, err := r.readWhole()
+	r.unlock()
 	return messageType, p, err
 }
 
-// await waits for the first byte of the next message. An idle connection waits
-// here, where its goroutine's stack is not yet deep: the smallest stack has
-// room for this, and what was once needed of it is kept for good.
-func (c *Conn) await() error {
-	if c.r < c.w || c.inMessage {
+// await waits for the first byte of the next message. An idle connection waits here, where its
+// goroutine's stack is not yet deep: the smallest stack has room for this, and what was once needed
+// of it is kept.
+func (r *readHalf) await() error {
+	if !r.buf.empty() || r.msg.open {
 		return nil
 	}
-	return c.fill()
+	return r.fill()
 }
 
 // readWhole reads the next message into memory of its own.
-func (c *Conn) readWhole() (messageType int, p []byte, err error) {
-	if messageType, err = c.next(); err != nil {
+func (r *readHalf) readWhole() (messageType int, p []byte, err error) {
+	if messageType, err = r.next(); err != nil {
 		return noFrame, nil, err
 	}
-	if c.payloadAtHand() {
-		p = newMemory(int(c.remaining))
-		if err = c.takePayload(p); err != nil {
+	switch {
+	case r.payloadBuffered():
+		p = make([]byte, r.frame.remaining)
+		if err = r.takePayload(p); err != nil {
 			p = p[:0]
 		}
-		return messageType, p, err
+	case !r.sizeKnown():
+		p, err = r.readUnknown(nil)
+	case r.frame.remaining > maxPrealloc:
+		p, err = r.readLong()
+	default:
+		p = make([]byte, r.frame.remaining)
+		var n int
+		n, _, err = r.readUpTo(p)
+		p = p[:n]
 	}
-	if !c.sizeKnown() || c.remaining > unproven {
-		p, err = c.readUnproven()
-		return messageType, p, err
-	}
-	p = newMemory(int(c.remaining))
-	n, _, err := c.readUpTo(p)
-	return messageType, p[:n], err
+	return messageType, p, err
 }
 
-// sizeKnown reports whether the current frame ends the message and its length
-// is the message's.
-func (c *Conn) sizeKnown() bool { return !c.compressed && !c.in.fragment }
-
 // readUpTo reads the current message until p is full or the message ends.
-func (c *Conn) readUpTo(p []byte) (n int, done bool, err error) {
-	for n < len(p) || c.remaining == 0 && c.sizeKnown() {
-		m, err := c.readData(p[n:])
+func (r *readHalf) readUpTo(p []byte) (n int, done bool, err error) {
+	for n < len(p) || r.frame.remaining == 0 && r.sizeKnown() {
+		m, err := r.readData(p[n:])
 		n += m
 		if err == io.EOF {
 			return n, true, nil
@@ -125,96 +124,157 @@ func (c *Conn) readUpTo(p []byte) (n int, done bool, err error) {
 	return n, false, nil
 }
 
-// readUnproven reads a message whose size is not known or not to be trusted.
-// It begins in borrowed memory, so that a message up to maxGrowth times that
-// large costs one allocation all the same.
-func (c *Conn) readUnproven() ([]byte, error) {
-	b := getBuffer(unproven)
-	n, done, err := c.readUpTo(b.b)
+// readLong reads a message of known length that is longer than a peer is trusted to send. It begins
+// in borrowed memory, so that a message up to maxGrowth times that large costs one allocation.
+func (r *readHalf) readLong() ([]byte, error) {
+	b := getBuffer(maxPrealloc)
+	n, done, err := r.readUpTo(b.b)
 	size := n
 	if !done && err == nil {
-		size = c.nextSize(n)
+		size = r.nextSize(n)
 	}
-	p := newMemory(size)
+	p := make([]byte, size)
 	copy(p, b.b[:n])
-	b.free()
+	b.release()
 	for !done && err == nil {
 		if n == len(p) {
-			if size = c.nextSize(n); size == n {
-				return p, c.tooBig(math.MaxInt)
+			if size = r.nextSize(n); size == n {
+				return p, r.tooBig(math.MaxInt)
 			}
-			larger := newMemory(size)
+			larger := make([]byte, size)
 			copy(larger, p)
 			p = larger
 		}
 		var m int
-		m, done, err = c.readUpTo(p[n:])
+		m, done, err = r.readUpTo(p[n:])
 		n += m
 	}
 	return p[:n], err
 }
 
-// nextSize is how much memory a message gets after n bytes of it arrived.
-func (c *Conn) nextSize(n int) int {
-	size := uint64(n) * 2
-	if c.sizeKnown() {
-		size = min(uint64(n)+c.remaining, uint64(n)*maxGrowth)
-	}
-	return int(min(size, math.MaxInt))
+// nextSize is how much memory a message of known length gets after n bytes of it arrived.
+func (r *readHalf) nextSize(n int) int {
+	return int(min(uint64(n)+r.frame.remaining, uint64(n)*maxGrowth, math.MaxInt))
 }
 
-// NextReader returns the next message as a stream, which ends with io.EOF. The
-// rest of the message before it is discarded, and its reader returns io.EOF.
-// A reader is not to be used by two goroutines at a time.
+// readUnknown reads a message whose length is not known. It is put into *into, which is borrowed, or
+// into memory of its own if into is nil.
+func (r *readHalf) readUnknown(into **buffer) ([]byte, error) {
+	limit := r.limit.Load()
+	most := maxPieces
+	if limit > 0 {
+		most = int(min(max(limit/4, maxPrealloc), math.MaxInt))
+	}
+	var few [4]*buffer
+	pieces := append(few[:0], getBuffer(maxPrealloc))
+	n, done, err := r.readUpTo(pieces[0].b)
+	for !done && err == nil && n < most {
+		b := getBuffer(min(n, 1<<maxBufferBits))
+		var m int
+		m, done, err = r.readUpTo(b.b[:min(len(b.b), most-n)])
+		n += m
+		pieces = append(pieces, b)
+	}
+	size := n
+	if !done && err == nil {
+		size = 2 * n
+		if limit >= int64(n) {
+			size = int(min(limit, math.MaxInt-1)) + 1 // a byte more than it takes is room for the end
+		}
+	}
+	p := joinPieces(pieces, n, size, into)
+	for !done && err == nil {
+		if n == len(p) { // there is no limit, or it was raised
+			larger := make([]byte, 2*n)
+			copy(larger, p)
+			p = larger
+			if into != nil {
+				*into = &buffer{p}
+			}
+		}
+		var m int
+		m, done, err = r.readUpTo(p[n:])
+		n += m
+	}
+	return p[:n], err
+}
+
+// joinPieces gives pieces, which hold n bytes, back and returns these bytes at the start of a slice
+// of size bytes.
+func joinPieces(pieces []*buffer, n, size int, into **buffer) []byte {
+	var p []byte
+	switch {
+	case into == nil:
+		p = make([]byte, size)
+	case len(pieces) == 1 && size == n:
+		*into = pieces[0]
+		return pieces[0].b[:n]
+	case size == n:
+		*into = getBuffer(n)
+		p = (*into).b[:n]
+	default:
+		*into = &buffer{make([]byte, size)}
+		p = (*into).b
+	}
+	copied := 0
+	for _, b := range pieces {
+		copied += copy(p[copied:n], b.b)
+		b.release()
+	}
+	return p
+}
+
+// NextReader returns the next message as a stream, which ends with io.EOF. The rest of the message
+// before it is discarded, and its reader returns io.EOF. A reader is not to be used by two
+// goroutines at a time.
 //
 // Errors are those of ReadMessage.
 func (c *Conn) NextReader() (messageType int, r io.Reader, err error) {
-	return c.nextReader(never)
+	return c.read.nextReader(noContext)
 }
 
-// NextReaderContext is NextReader that also ends when ctx does, and so do the
-// reads from r. See ReadMessageContext for what that means; a context that ends
-// between two reads from r ends that reader alone, and the next message can be
-// read.
+// NextReaderContext is NextReader that also ends when ctx does, and so do the reads from r. See
+// ReadMessageContext for what that means; a context that ends between two reads from r ends that
+// reader alone, and the next message can be read.
 func (c *Conn) NextReaderContext(ctx context.Context) (messageType int, r io.Reader, err error) {
-	return c.nextReader(effective(ctx))
+	return c.read.nextReader(cancelable(ctx))
 }
 
-func (c *Conn) nextReader(ctx context.Context) (int, io.Reader, error) {
-	if err := c.lockRead(ctx); err != nil {
+func (r *readHalf) nextReader(ctx context.Context) (int, io.Reader, error) {
+	if err := r.lock(ctx); err != nil {
 		return noFrame, nil, err
 	}
-	messageType, err := c.next()
+	messageType, err := r.next()
 	if err != nil {
-		c.rd.unlock()
+		r.unlock()
 		return noFrame, nil, err
 	}
-	r := &messageReader{c: c, ctx: ctx}
-	c.reader = r
-	c.rd.unlock()
-	return messageType, r, nil
+	reader := &messageReader{half: r, ctx: ctx}
+	r.msg.reader = reader
+	r.unlock()
+	return messageType, reader, nil
 }
 
 type messageReader struct {
-	c    *Conn
+	half *readHalf
 	ctx  context.Context
 	done bool // the message was read to its end
 }
 
-func (r *messageReader) Read(p []byte) (int, error) {
-	c := r.c
-	if r.done {
+func (m *messageReader) Read(p []byte) (int, error) {
+	r := m.half
+	if m.done {
 		return 0, io.EOF
 	}
-	if err := c.lockRead(r.ctx); err != nil {
+	if err := r.lock(m.ctx); err != nil {
 		return 0, err
 	}
 	n, err := 0, io.EOF
-	if c.reader == r {
-		n, err = c.readData(p)
+	if r.msg.reader == m {
+		n, err = r.readData(p)
 	}
-	c.rd.unlock()
-	if r.done = err == io.EOF; r.done && n > 0 {
+	r.unlock()
+	if m.done = err == io.EOF; m.done && n > 0 {
 		err = nil
 	}
 	return n, err
@@ -228,19 +288,19 @@ type Message struct {
 	Data []byte
 }
 
-// Messages ranges over the incoming messages. The loop ends by itself when the
-// peer closes normally (codes 1000 and 1001); when ctx ends or the connection
-// fails or closes otherwise it yields one last pair with that error.
-// Breaking out of the loop leaves the connection usable.
+// Messages ranges over the incoming messages. The loop ends by itself when the peer closes normally
+// (codes 1000 and 1001); when ctx ends or the connection fails or closes otherwise it yields one
+// last pair with that error. Breaking out of the loop leaves the connection usable.
 //
-// Data is valid until the next turn of the loop and not after it: copy what is
-// to be kept. No memory is allocated per message.
+// Data is valid until the next turn of the loop and not after it: copy what is to be kept. No
+// memory is allocated per message.
 func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
-	ctx = effective(ctx)
+	ctx = cancelable(ctx)
 	return func(yield func(Message, error) bool) {
-		var l loan
+		r := &c.read
+		var l lent
 		for {
-			messageType, data, err := c.readBorrowed(ctx, &l)
+			messageType, data, err := r.readLent(ctx, &l)
 			if err != nil {
 				if !IsCloseError(err, CloseNormalClosure, CloseGoingAway) {
 					yield(Message{}, err)
@@ -251,76 +311,72 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 				break
 			}
 		}
-		if c.rd.tryLock() {
-			c.takeBack(&l)
-			c.rd.unlock()
+		if r.mu.TryLock() {
+			r.takeBack(&l)
+			r.unlock()
 		}
 	}
 }
 
-// A loan is the memory of a message that the application may use until it asks
-// for the next: the read buffer itself where the message lies whole in it, else
-// a buffer of its own.
-type loan struct{ lent, own *buffer }
+// The memory of a message that is lent to the application until it asks for the next: the pinned
+// read buffer where the message is whole in it, else a buffer of its own.
+type lent struct{ pinned, own *buffer }
 
-// takeBack ends a loan.
-func (c *Conn) takeBack(l *loan) {
+func (r *readHalf) takeBack(l *lent) {
 	if l.own != nil {
-		l.own.free()
+		l.own.release()
 	}
-	if l.lent != nil && l.lent == c.rbuf {
-		c.loans--
-	}
-	*l = loan{}
+	r.buf.unpin(l.pinned)
+	*l = lent{}
 }
 
-// readBorrowed reads a message into borrowed memory, which the next call gives
-// back before it waits.
-func (c *Conn) readBorrowed(ctx context.Context, l *loan) (messageType int, data []byte, err error) {
-	if err = c.lockRead(ctx); err != nil {
+// readLent reads a message into lent memory, which the next call takes back before it waits.
+func (r *readHalf) readLent(ctx context.Context, l *lent) (messageType int, data []byte, err error) {
+	if err = r.lock(ctx); err != nil {
 		return noFrame, nil, err
 	}
-	c.takeBack(l)
-	if err = c.await(); err == nil {
-		messageType, data, err = c.readInto(l)
+	r.takeBack(l)
+	if err = r.await(); err == nil {
+		messageType, data, err = r.readInto(l)
 	}
-	c.rd.unlock()
+	r.unlock()
 	return messageType, data, err
 }
 
+// pinPayload lends a message that is whole in the read buffer.
+func (r *readHalf) pinPayload(l *lent) (data []byte, err error) {
+	size := r.frame.remaining
+	data = r.buf.buffered()[:size:size] // what is behind it is not the application's
+	l.pinned = r.buf.pin()
+	return data, r.takePayload(data)
+}
+
 // readInto reads the next message into *l.
-func (c *Conn) readInto(l *loan) (messageType int, data []byte, err error) {
-	if messageType, err = c.next(); err != nil {
+func (r *readHalf) readInto(l *lent) (messageType int, data []byte, err error) {
+	if messageType, err = r.next(); err != nil {
 		return noFrame, nil, err
 	}
-	if c.payloadAtHand() {
-		data = c.input()[:c.remaining:c.remaining] // what is behind it is not the application's
-		l.lent = c.rbuf
-		c.loans++
-		err = c.takePayload(data)
+	if r.payloadBuffered() {
+		data, err = r.pinPayload(l)
 		return messageType, data, err
 	}
-	n := 0
-	for done := false; err == nil && !done; {
-		size := defaultBufferSize
-		switch {
-		case n > 0:
-			if size = c.nextSize(n); size == n {
-				return noFrame, nil, c.tooBig(math.MaxInt)
-			}
-		case c.sizeKnown():
-			size = int(min(c.remaining, unproven))
+	if !r.sizeKnown() {
+		data, err = r.readUnknown(&l.own)
+		return messageType, data, err
+	}
+	l.own = getBuffer(int(min(r.frame.remaining, maxPrealloc)))
+	n, done, err := r.readUpTo(l.own.b)
+	for !done && err == nil {
+		size := r.nextSize(n)
+		if size == n {
+			return noFrame, nil, r.tooBig(math.MaxInt)
 		}
-		if l.own == nil {
-			l.own = getBuffer(size)
-		} else if len(l.own.b) < size {
-			larger := getBuffer(size)
-			copy(larger.b, l.own.b[:n])
-			l.own.free()
-			l.own = larger
-		}
+		larger := getBuffer(size)
+		copy(larger.b, l.own.b[:n])
+		l.own.release()
+		l.own = larger
 		var m int
-		m, done, err = c.readUpTo(l.own.b[n:])
+		m, done, err = r.readUpTo(l.own.b[n:])
 		n += m
 	}
 	return messageType, l.own.b[:n], err

@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/tautws/websocket/internal/deflate"
+	"github.com/tautws/websocket/internal/lock"
 )
 
-// The writing methods for whole messages; writer.go has those for streams. A
-// message holds the right of that name from its first frame to its last, so
-// messages of several goroutines never mix.
+// The writing methods for whole messages; writer.go has those for streams.
 
 var (
 	errBadWriteType   = errors.New("websocket: bad write message type")
@@ -25,201 +26,146 @@ type BufferPool interface {
 	Put(any)
 }
 
-// WriteMessage sends a message of the given type in one frame. The caller's
-// bytes are not modified, and not referred to after the return. A text message
-// must be UTF-8; it is not checked. The error is ErrCloseSent after a close
-// frame was sent, and one for which errors.Is(err, os.ErrDeadlineExceeded)
-// holds after a write deadline; an error of the network is permanent.
+// WriteMessage sends a message of the given type in one frame. The caller's bytes are not modified,
+// and not referred to after the return. A text message must be UTF-8; it is not checked.
+//
+// A nil error means that the message was handed to the operating system or will be within
+// WriteDelay, and not that the peer has it. The error is ErrCloseSent after a close frame was sent,
+// and one for which errors.Is(err, os.ErrDeadlineExceeded) holds after a write deadline; an error of
+// the network is permanent, and a delayed message's error is that of a later write.
 //
 // Control messages may be sent too, see WriteControl.
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
-	return c.writeMessage(never, messageType, data)
+	return c.write.message(noContext, messageType, data)
 }
 
-// WriteMessageContext is WriteMessage that also ends when ctx does, with an
-// error for which errors.Is finds context.Cause(ctx). If it ended while
-// waiting for another goroutine's message nothing was sent and the connection
-// stays usable; if the write had begun the error is permanent.
+// WriteMessageContext is WriteMessage that also ends when ctx does, with an error for which
+// errors.Is finds context.Cause(ctx). If it ended while waiting for another goroutine's message
+// nothing was sent and the connection stays usable; if the write had begun the error is permanent.
 func (c *Conn) WriteMessageContext(ctx context.Context, messageType int, data []byte) error {
-	return c.writeMessage(effective(ctx), messageType, data)
+	return c.write.message(cancelable(ctx), messageType, data)
 }
 
-func (c *Conn) writeMessage(ctx context.Context, messageType int, data []byte) error {
+// message sends a message of any type.
+func (w *writeHalf) message(ctx context.Context, messageType int, data []byte) error {
 	if isControl(messageType) {
-		return c.writeControl(ctx, messageType, data)
+		return w.control(ctx, messageType, data)
 	}
 	if !isData(messageType) {
 		return errBadWriteType
 	}
-	if !c.compresses(len(data)) {
-		if done, err := c.writeAlone(ctx, finBit|byte(messageType), data); done {
-			return err
-		}
-	}
-	if err := c.lockMessage(ctx); err != nil {
+	if err := w.lockMessage(ctx); err != nil {
 		return err
 	}
 	var err error
-	if c.compresses(len(data)) {
-		err = c.writeDeflated(ctx, byte(messageType), data)
+	if w.compresses(len(data)) {
+		err = w.deflatedMessage(ctx, byte(messageType), data)
 	} else {
-		err = c.writeFrame(ctx, finBit|byte(messageType), data)
+		err = w.writeFrame(ctx, finBit|byte(messageType), data)
 	}
-	c.msg.unlock()
+	w.unlockMessage()
 	return err
-}
-
-// writeAlone sends a message of one frame, unless another message is on its
-// way. It needs no message right of its own: whoever takes that right later
-// needs the wire for its first frame.
-func (c *Conn) writeAlone(ctx context.Context, first byte, data []byte) (done bool, err error) {
-	if err := c.lockWire(ctx); err != nil {
-		return true, err
-	}
-	if done = c.msg.isFree(); done {
-		if err = c.torn(); err == nil {
-			err = c.frameLocked(first, data)
-		}
-	}
-	c.unlockWire()
-	return done, err
-}
-
-func (c *Conn) lockMessage(ctx context.Context) error {
-	if !c.msg.tryLock() {
-		if err := c.msg.wait(ctx, &c.wbound); err == errClosed {
-			return c.writeAfterClose(ctx)
-		} else if err != nil {
-			return err
-		}
-	}
-	err := c.torn()
-	if err != nil {
-		c.msg.unlock()
-	}
-	return err
-}
-
-// writeAfterClose returns the error of a message that was still waiting for its
-// turn when the connection was closed: that of any later one.
-func (c *Conn) writeAfterClose(ctx context.Context) error {
-	// Whoever has the wire is writing to a closed connection, which ends.
-	if !c.wire.tryLock() {
-		if err := c.waitWire(ctx, new(bound)); err != nil {
-			return err
-		}
-	}
-	err := c.writeErr
-	c.unlockWire()
-	if err == nil {
-		err = c.whyClosed(errClosed)
-	}
-	return err
-}
-
-// torn returns the error that cut a message short, if one did. RFC 6455 §5.4:
-// no other message may follow its fragments; control frames still may.
-func (c *Conn) torn() error {
-	if cut := c.cut.Load(); cut != nil {
-		return *cut
-	}
-	return nil
 }
 
 // compresses reports whether a message of n bytes is to be compressed.
-func (c *Conn) compresses(n int) bool {
-	return c.deflater != nil && !c.plain.Load() && n >= int(c.threshold)
+func (w *writeHalf) compresses(n int) bool {
+	return w.deflater != nil && !w.compressionOff.Load() && n >= int(w.threshold)
 }
 
-// writeDeflated sends a compressed message in one frame: some browsers fail on
-// a compressed message in several. If compression does not make it smaller it
-// goes out plain, which RFC 7692 §6.1 leaves to the sender.
-func (c *Conn) writeDeflated(ctx context.Context, opcode byte, data []byte) error {
-	c.deflater.setLevel(int(c.level.Load()))
+// deflatedMessage sends a compressed message in one frame: some browsers fail on a compressed
+// message in several. If compression does not make it smaller it is sent uncompressed, which
+// RFC 7692 §6.1 leaves to the sender. msg is held.
+func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) error {
+	w.deflater.SetLevel(int(w.level.Load()))
 	b := getBuffer(len(data))
-	p := c.deflater.compress(b.b[:0], data)
+	p := w.deflater.AppendMessage(b.b[:0], data)
 	first := opcode | finBit | rsv1Bit
 	if len(p) >= len(data) {
-		c.deflater.forget() // the peer does not get to see what it knows
+		w.deflater.Reset() // the peer does not get to see what the compressor has seen
 		first, p = opcode|finBit, data
 	} else {
 		b.b = p
 	}
-	err := c.writeFrame(ctx, first, p)
+	err := w.writeFrame(ctx, first, p)
 	if err != nil {
-		c.deflater.forget()
+		w.deflater.Reset()
 	}
-	b.free()
+	b.release()
 	return err
 }
 
-// EnableWriteCompression turns compression of outgoing messages off and on
-// again, from the next message on. It has no effect unless permessage-deflate was negotiated.
-func (c *Conn) EnableWriteCompression(enable bool) { c.plain.Store(!enable) }
+// EnableWriteCompression turns compression of outgoing messages off and on again, from the next
+// message on. It has no effect unless permessage-deflate was negotiated.
+func (c *Conn) EnableWriteCompression(enable bool) { c.write.compressionOff.Store(!enable) }
 
-// SetCompressionLevel sets the compress/flate level, -2 to 9, of the messages
-// that follow. It has no effect unless permessage-deflate was negotiated. Any
-// other level is an error and changes nothing.
+// SetCompressionLevel sets the compress/flate level, -2 to 9, of the messages that follow. It has
+// no effect unless permessage-deflate was negotiated. Any other level is an error and changes
+// nothing.
 func (c *Conn) SetCompressionLevel(level int) error {
-	if !validLevel(level) {
+	if !deflate.ValidLevel(level) {
 		return errors.New("websocket: invalid compression level")
 	}
-	c.level.Store(int32(level))
+	c.write.level.Store(int32(level))
 	return nil
 }
 
-// WriteControl sends a control message: CloseMessage, PingMessage or
-// PongMessage with at most 125 bytes. It gives up when deadline passes; the
-// zero value means never. It may go out between the frames of a message that
-// is being sent. After a CloseMessage nothing more can be sent, and writes
-// return ErrCloseSent (RFC 6455 §5.5.1). The close code is not checked;
-// Shutdown does that.
+// WriteControl sends a control message: CloseMessage, PingMessage or PongMessage with at most 125
+// bytes. It gives up when deadline passes; the zero value means never. It may go out between the
+// frames of a message that is being sent. After a CloseMessage nothing more can be sent, and writes
+// return ErrCloseSent (RFC 6455 §5.5.1). The close code is not checked; Shutdown does that.
 func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) error {
 	if err := checkControl(messageType, data); err != nil {
 		return err
 	}
 	if !deadline.IsZero() && time.Until(deadline) < 0 {
-		return errWriteTimeout
+		return errControlTimeout
 	}
-	return c.controlWithin(never, deadline, messageType, data)
+	return c.write.controlWithin(noContext, deadline, messageType, data)
 }
 
-// controlWithin sends a control message within bounds of its own, not those
-// that the application set for its data.
-func (c *Conn) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
-	if !c.wire.tryLock() {
-		if err := c.waitWire(ctx, &bound{deadline: deadline}); err != nil {
+// controlWithin sends a control message within bounds of its own, not those that the application
+// set for its data.
+func (w *writeHalf) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
+	if !w.mu.TryLock() {
+		var d lock.Deadline
+		if !deadline.IsZero() {
+			d = until(deadline)
+		}
+		err := w.wait(ctx, d)
+		if err == errWriteTimeout {
+			err = errControlTimeout
+		}
+		if err != nil {
 			return err
 		}
 	}
-	err := c.writeErr
+	err := w.err
 	if err == nil && ctx != nil && ctx.Err() != nil {
 		err = contextError(ctx) // nothing is begun that cannot be ended
 	}
 	if err == nil {
-		unbound := ctx == nil && deadline.IsZero() && c.wbound.watch == nil && c.wbound.unset()
-		if !unbound {
-			c.wbound.begin(ctx, deadline, c.nc, writing)
-		}
-		err = c.controlLocked(messageType, data)
-		if !unbound {
-			c.wbound.end(c.nc, writing)
+		if ctx == nil && deadline.IsZero() && !w.deadline.isSet() {
+			err = w.controlLocked(messageType, data)
+		} else {
+			w.deadline.overrideWith(ctx, deadline, overrideStrict)
+			err = w.controlLocked(messageType, data)
+			w.deadline.restore()
 		}
 	}
-	c.unlockWire()
+	w.unlock()
 	return err
 }
 
-// writeControl is WriteControl under the bounds of a data message.
-func (c *Conn) writeControl(ctx context.Context, messageType int, data []byte) error {
-	if err := c.lockWire(ctx); err != nil {
+// control is WriteControl under the bounds of a data message.
+func (w *writeHalf) control(ctx context.Context, messageType int, data []byte) error {
+	if err := w.lock(ctx); err != nil {
 		return err
 	}
 	err := checkControl(messageType, data)
 	if err == nil {
-		err = c.controlLocked(messageType, data)
+		err = w.controlLocked(messageType, data)
 	}
-	c.unlockWire()
+	w.unlock()
 	return err
 }
 
@@ -233,22 +179,32 @@ func checkControl(messageType int, data []byte) error {
 	return nil
 }
 
-func (c *Conn) controlLocked(messageType int, data []byte) error {
+func (w *writeHalf) controlLocked(messageType int, data []byte) error {
 	first := finBit | byte(messageType)
 	if messageType == PingMessage {
-		c.hooks.Load().started(data)
+		w.conn.pingSent(data)
 	}
 	if messageType != CloseMessage {
-		return c.frameLocked(first, data)
+		return w.frameLocked(first, data)
 	}
-	c.answerMailLocked() // while it can be
-	if err := c.reserveLocked(maxHeaderSize + len(data)); err != nil {
+	w.appendQueueLocked() // nothing can follow the close frame
+	if err := w.growLocked(maxHeaderSize + len(data)); err != nil {
 		return err
 	}
-	c.appendFrameLocked(first, data)
-	if err := c.flushLocked(); err != nil {
+	w.appendFrameLocked(first, data)
+	if err := w.flushLocked(); err != nil {
 		return err
 	}
-	c.writeErr = ErrCloseSent
+	w.err = ErrCloseSent
 	return nil
+}
+
+// closeSent reports whether a close frame is out.
+func (w *writeHalf) closeSent() bool {
+	if !w.mu.TryLock() {
+		return false
+	}
+	sent := w.err == ErrCloseSent
+	w.unlock()
+	return sent
 }

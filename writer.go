@@ -5,39 +5,38 @@ import (
 	"io"
 )
 
-// Outgoing messages as streams. A messageWriter buffers up to writeSize bytes;
-// what fits goes out as one frame at Close, like a message of WriteMessage. At
-// the first overflow it takes the message right, which it holds until Close.
+// Outgoing messages as streams. A messageWriter buffers up to writeHalf.size bytes; what fits goes
+// out as one frame at Close, like a message of WriteMessage. At the first overflow it takes
+// write.msg, which it holds until Close.
 
-// NextWriter returns a writer for a message, which is complete when the writer
-// is closed. Several writers may be open at a time: each buffers, and gets its
-// turn when its buffer first overflows or at Close; from then on until Close
-// the other messages wait. So every writer must be closed.
+// NextWriter returns a writer for a message, which is complete when the writer is closed. Several
+// writers may be open at a time: each buffers, and gets its turn when its buffer first overflows or
+// at Close; from then on until Close the other messages wait. So every writer must be closed.
 //
-// A message that fits into the buffer is sent in one frame. A writer is not to
-// be used by two goroutines at a time. For control messages, which are never
-// fragmented, up to 125 bytes may be written.
+// A message that fits into the buffer is sent in one frame. A writer is not to be used by two
+// goroutines at a time. For control messages, which are never fragmented, up to 125 bytes may be
+// written.
 //
-// Write and Close return the errors of WriteMessage. After one the message is
-// given up; if part of it was sent, no other can follow on the connection.
+// Write and Close return the errors of WriteMessage, and go on to return the first. After one the
+// message is given up; if part of it was sent, no other can follow on the connection.
 func (c *Conn) NextWriter(messageType int) (io.WriteCloser, error) {
-	return c.nextWriter(never, messageType)
+	return c.write.nextWriter(noContext, messageType)
 }
 
-// NextWriterContext is NextWriter whose writer also ends when ctx does. Between
-// two frames of its message that is permanent, else see WriteMessageContext.
+// NextWriterContext is NextWriter whose writer also ends when ctx does. Between two frames of its
+// message that is permanent, else see WriteMessageContext.
 func (c *Conn) NextWriterContext(ctx context.Context, messageType int) (io.WriteCloser, error) {
-	return c.nextWriter(effective(ctx), messageType)
+	return c.write.nextWriter(cancelable(ctx), messageType)
 }
 
-func (c *Conn) nextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
+func (w *writeHalf) nextWriter(ctx context.Context, messageType int) (io.WriteCloser, error) {
 	if !isControl(messageType) && !isData(messageType) {
 		return nil, errBadWriteType
 	}
-	// A connection that can send nothing more is best known at once.
-	if c.wire.tryLock() {
-		err := c.writeErr
-		c.unlockWire()
+	// A connection that can send nothing more is best known early.
+	if w.mu.TryLock() {
+		err := w.err
+		w.unlock()
 		if err != nil {
 			return nil, err
 		}
@@ -45,111 +44,112 @@ func (c *Conn) nextWriter(ctx context.Context, messageType int) (io.WriteCloser,
 	if ctx != nil && ctx.Err() != nil {
 		return nil, contextError(ctx)
 	}
-	w := &messageWriter{c: c, ctx: ctx, first: byte(messageType)}
-	if c.writePool != nil {
-		w.buf, _ = c.writePool.Get().(*buffer)
+	m := &messageWriter{half: w, ctx: ctx, first: byte(messageType)}
+	if w.pool != nil {
+		m.buf, _ = w.pool.Get().(*buffer)
 	}
-	if size := min(int(c.writeSize), 1<<maxBufferBits); w.buf == nil || len(w.buf.b) < size {
-		w.buf = getBuffer(size)
+	if size := min(int(w.size), 1<<maxBufferBits); m.buf == nil || len(m.buf.b) < size {
+		m.buf = getBuffer(size)
 	}
-	return w, nil
+	return m, nil
 }
 
 // A messageWriter is one message on its way out.
 type messageWriter struct {
-	c     *Conn
+	half  *writeHalf
 	ctx   context.Context
 	buf   *buffer // buf.b[:n] is accepted and not sent; nil once closed
 	n     int
 	out   *buffer // compressed bytes, once a compressed message has overflowed
 	nout  int
 	first byte // opcode and RSV1 of the next frame
-	begun bool // holds the message right
+	begun bool // holds half.msg
 	err   error
 }
 
 // room is what buf still takes.
-func (w *messageWriter) room() []byte {
-	return w.buf.b[w.n:min(len(w.buf.b), int(w.c.writeSize))]
+func (m *messageWriter) room() []byte {
+	return m.buf.b[m.n:min(len(m.buf.b), int(m.half.size))]
 }
 
-// grow makes room if buf is smaller than it may be: a size that no pool has is
-// only for messages that need it.
-func (w *messageWriter) grow() bool {
-	if len(w.buf.b) >= int(w.c.writeSize) {
+// grow makes room if buf is smaller than it may be: a size that no pool has is only for messages
+// that need it.
+func (m *messageWriter) grow() bool {
+	if len(m.buf.b) >= int(m.half.size) {
 		return false
 	}
-	larger := getBuffer(int(w.c.writeSize))
-	copy(larger.b, w.buf.b[:w.n])
-	w.buf.free()
-	w.buf = larger
+	larger := getBuffer(int(m.half.size))
+	copy(larger.b, m.buf.b[:m.n])
+	m.buf.release()
+	m.buf = larger
 	return true
 }
 
-func (w *messageWriter) Write(p []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
+// Write takes p. With an error it returns how many bytes of p it had taken, sent or not.
+func (m *messageWriter) Write(p []byte) (int, error) {
+	if m.err != nil {
+		return 0, m.err
 	}
 	for n := len(p); ; {
-		if len(p) <= len(w.room()) {
-			w.n += copy(w.room(), p)
+		if len(p) <= len(m.room()) {
+			m.n += copy(m.room(), p)
 			return n, nil
 		}
-		if w.grow() {
+		if m.grow() {
 			continue
 		}
-		if w.n == 0 {
+		if m.n == 0 {
 			// It would fill the buffer: it need not go through it.
-			if err := w.overflow(p); err != nil {
-				return 0, err
+			if err := m.overflow(p); err != nil {
+				return n - len(p), err
 			}
 			return n, nil
 		}
-		m := copy(w.room(), p)
-		w.n += m
-		p = p[m:]
-		if err := w.overflow(w.buf.b[:w.n]); err != nil {
-			return 0, err
+		k := copy(m.room(), p)
+		m.n += k
+		p = p[k:]
+		if err := m.overflow(m.buf.b[:m.n]); err != nil {
+			return n - len(p), err
 		}
-		w.n = 0
+		m.n = 0
 	}
 }
 
 // WriteString implements io.StringWriter.
-func (w *messageWriter) WriteString(s string) (int, error) {
-	if w.err != nil {
-		return 0, w.err
+func (m *messageWriter) WriteString(s string) (int, error) {
+	if m.err != nil {
+		return 0, m.err
 	}
 	for n := len(s); ; {
-		m := copy(w.room(), s)
-		w.n += m
-		if s = s[m:]; s == "" {
+		k := copy(m.room(), s)
+		m.n += k
+		if s = s[k:]; s == "" {
 			return n, nil
 		}
-		if w.grow() {
+		if m.grow() {
 			continue
 		}
-		if err := w.overflow(w.buf.b[:w.n]); err != nil {
-			return 0, err
+		if err := m.overflow(m.buf.b[:m.n]); err != nil {
+			return n - len(s), err
 		}
-		w.n = 0
+		m.n = 0
 	}
 }
 
 // ReadFrom implements io.ReaderFrom: r is read into the message's own buffer.
-func (w *messageWriter) ReadFrom(r io.Reader) (total int64, err error) {
-	if w.err != nil {
-		return 0, w.err
+func (m *messageWriter) ReadFrom(r io.Reader) (total int64, err error) {
+	if m.err != nil {
+		return 0, m.err
 	}
 	for {
-		if len(w.room()) == 0 && !w.grow() {
-			if err := w.overflow(w.buf.b[:w.n]); err != nil {
+		if len(m.room()) == 0 && !m.grow() {
+			if err := m.overflow(m.buf.b[:m.n]); err != nil {
 				return total, err
 			}
-			w.n = 0
+			m.n = 0
 		}
-		n, err := r.Read(w.room())
-		w.n += n
+		n, err := r.Read(m.room())
+		m.n += n
 		total += int64(n)
 		if err == io.EOF {
 			return total, nil
@@ -161,98 +161,102 @@ func (w *messageWriter) ReadFrom(r io.Reader) (total int64, err error) {
 }
 
 // overflow sends p as a part of the message.
-func (w *messageWriter) overflow(p []byte) error {
-	c := w.c
-	if isControl(int(w.first)) {
+func (m *messageWriter) overflow(p []byte) error {
+	w := m.half
+	if isControl(int(m.first)) {
 		// RFC 6455 §5.5: control frames are not fragmented.
-		return w.end(errControlTooLong)
+		return m.end(errControlTooLong)
 	}
-	if !w.begun {
-		if err := c.lockMessage(w.ctx); err != nil {
-			return w.end(err)
+	if !m.begun {
+		if err := w.lockMessage(m.ctx); err != nil {
+			return m.end(err)
 		}
-		w.begun = true
-		if c.compresses(1 << 30) { // it is long enough, however long it gets
-			c.deflater.setLevel(int(c.level.Load()))
-			c.deflater.begin()
-			w.first |= rsv1Bit
-			w.out = getBuffer(int(c.writeSize))
+		m.begun = true
+		if w.compresses(1 << 30) { // it is long enough, however long it gets
+			w.deflater.SetLevel(int(w.level.Load()))
+			w.deflater.Begin()
+			m.first |= rsv1Bit
+			m.out = getBuffer(int(w.size))
 		}
 	}
-	if w.out == nil {
-		return w.emit(0, p)
+	if m.out == nil {
+		return m.emit(0, p)
 	}
-	w.deflated(c.deflater.write(w.out.b[:w.nout], p))
-	if w.nout < int(c.writeSize) {
+	m.deflated(w.deflater.Append(m.out.b[:m.nout], p))
+	if m.nout < int(w.size) {
 		return nil
 	}
-	err := w.emit(0, w.out.b[:w.nout])
-	w.nout = 0
+	err := m.emit(0, m.out.b[:m.nout])
+	m.nout = 0
 	return err
 }
 
-// deflated takes what the deflater made of w.out.
-func (w *messageWriter) deflated(p []byte) {
-	w.nout = len(p)
-	w.out.b = p[:cap(p)]
+// deflated takes what the deflater made of m.out.
+func (m *messageWriter) deflated(p []byte) {
+	m.nout = len(p)
+	m.out.b = p[:cap(p)]
 }
 
 // emit sends p as the next frame of the message.
-func (w *messageWriter) emit(fin byte, p []byte) error {
-	if err := w.c.writeFrame(w.ctx, fin|w.first, p); err != nil {
-		return w.end(err)
+func (m *messageWriter) emit(fin byte, p []byte) error {
+	if err := m.half.writeFrame(m.ctx, fin|m.first, p); err != nil {
+		return m.end(err)
 	}
-	w.first = continuationFrame
+	m.first = continuationFrame
 	return nil
 }
 
 // Close sends the rest of the message.
-func (w *messageWriter) Close() error {
-	if w.err != nil {
-		return w.err
+func (m *messageWriter) Close() error {
+	if m.err != nil {
+		return m.err
 	}
-	p := w.buf.b[:w.n]
+	p := m.buf.b[:m.n]
 	var err error
 	switch {
-	case !w.begun:
-		err = w.c.writeMessage(w.ctx, int(w.first), p)
-	case w.out != nil:
-		w.deflated(w.c.deflater.write(w.out.b[:w.nout], p))
-		w.deflated(w.c.deflater.finish(w.out.b[:w.nout]))
-		if err = w.emit(finBit, w.out.b[:w.nout]); err == nil {
-			w.out.free()
-			w.out = nil // the deflater goes on from here
+	case !m.begun:
+		err = m.half.message(m.ctx, int(m.first), p)
+	case m.out != nil:
+		m.deflated(m.half.deflater.Append(m.out.b[:m.nout], p))
+		m.deflated(m.half.deflater.Finish(m.out.b[:m.nout]))
+		if err = m.emit(finBit, m.out.b[:m.nout]); err == nil {
+			m.out.release()
+			m.out = nil // the deflater goes on from here
 		}
 	default:
-		err = w.emit(finBit, p)
+		err = m.emit(finBit, p)
 	}
-	if w.err == nil {
-		w.end(errWriteClosed)
+	switch {
+	case m.err != nil:
+	case err != nil:
+		m.end(err)
+	default:
+		m.end(errWriteClosed)
 	}
 	return err
 }
 
 // end gives back what the writer holds. From now on it returns err.
-func (w *messageWriter) end(err error) error {
-	w.err = err
-	c := w.c
-	if w.out != nil {
-		c.deflater.forget()
-		w.out.free()
-		w.out = nil
+func (m *messageWriter) end(err error) error {
+	m.err = err
+	w := m.half
+	if m.out != nil {
+		w.deflater.Reset()
+		m.out.release()
+		m.out = nil
 	}
-	if w.begun {
-		if err != errWriteClosed && w.first == continuationFrame {
-			cut := permanent(err)
-			c.cut.Store(&cut)
+	if m.begun {
+		if err != errWriteClosed && m.first == continuationFrame {
+			err := permanent(err)
+			w.msgErr.Store(&err)
 		}
-		c.msg.unlock()
+		w.unlockMessage()
 	}
-	if c.writePool != nil {
-		c.writePool.Put(w.buf)
+	if w.pool != nil {
+		w.pool.Put(m.buf)
 	} else {
-		w.buf.free()
+		m.buf.release()
 	}
-	w.buf = nil
+	m.buf = nil
 	return err
 }

@@ -3,10 +3,12 @@ package websocket
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math"
 	"net"
 	"testing"
+	"testing/synctest"
 )
 
 // A writer whose last frame fails gives each buffer back once: two connections
@@ -56,8 +58,8 @@ func TestBufferSizes(t *testing.T) {
 	} {
 		a, _ := net.Pipe()
 		c := newConn(a, connConfig{readBufferSize: tt.asked, writeBufferSize: tt.asked})
-		if int(c.readSize) != tt.read || int(c.writeSize) != tt.write {
-			t.Errorf("of %d: %d to read, %d to write", tt.asked, c.readSize, c.writeSize)
+		if int(c.read.buf.size) != tt.read || int(c.write.size) != tt.write {
+			t.Errorf("of %d: %d to read, %d to write", tt.asked, c.read.buf.size, c.write.size)
 		}
 		c.Close()
 	}
@@ -101,4 +103,30 @@ func TestCloseAnsweredLate(t *testing.T) {
 	if err := c.WriteMessage(CloseMessage, FormatCloseMessage(CloseNormalClosure, "")); err != nil {
 		t.Errorf("the answer: %v", err)
 	}
+}
+
+// Errors of a writer stay what they were, and Write says how much it took.
+func TestWriterErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s, _ := sunk(t, connConfig{isServer: true, writeBufferSize: 256})
+		failure := errors.New("failure")
+		small, _ := c.NextWriter(BinaryMessage)
+		small.Write(make([]byte, 10))
+		large, _ := c.NextWriter(BinaryMessage)
+		s.fail(failure)
+		if n, err := large.Write(make([]byte, 100)); n != 100 || err != nil {
+			t.Errorf("Write of what fits: %d, %v", n, err)
+		}
+		if n, err := large.Write(make([]byte, 400)); n != 156 || !errors.Is(err, failure) {
+			t.Errorf("Write of what overflows: %d, %v, want 156 and the failure", n, err)
+		}
+		for range 2 {
+			if err := large.Close(); !errors.Is(err, failure) {
+				t.Errorf("Close after a failed Write: %v", err)
+			}
+			if err := small.Close(); !errors.Is(err, failure) {
+				t.Errorf("Close: %v", err)
+			}
+		}
+	})
 }

@@ -1,16 +1,27 @@
 package main
 
-// A tiny round of every scenario proves that every server works and echoes
-// what it was sent; the figures themselves are nobody's business here.
+// A tiny round of every scenario proves that every server works and echoes what it was sent; the
+// figures do not matter here.
 
 import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tautws/websocket/bench/load"
 )
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == shardCommand {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
 
 func TestEveryServerInEveryScenario(t *testing.T) {
 	h := host{dir: t.TempDir()}
@@ -23,16 +34,22 @@ func TestEveryServerInEveryScenario(t *testing.T) {
 		who = without(who, "node")
 	}
 	var outcomes []outcome
-	for _, s := range scenarios {
+	for _, s := range small() {
 		t.Run(s.name, func(t *testing.T) {
-			o, err := h.run(s.small(), who, 2, 5*time.Millisecond)
+			o, err := h.run(s, who, 2, 5*time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, l := range o.lines {
 				for _, m := range l.samples {
-					if s.kind != idleLoad && (m.Operations == 0 || m.CPU <= 0) {
+					if !s.parked() && (m.Operations == 0 || m.CPU <= 0) {
 						t.Errorf("%s: nothing measured: %+v", l.contender, m)
+					}
+					if s.kind == crowdLoad && m.Operations != s.conns {
+						t.Errorf("%s: broadcast to %d of %d connections", l.contender, m.Operations, s.conns)
+					}
+					if s.latency() && !(0 < m.P50 && m.P50 <= m.P99 && m.P99 <= m.P999) {
+						t.Errorf("%s: latencies out of order: %+v", l.contender, m)
 					}
 				}
 			}
@@ -44,15 +61,25 @@ func TestEveryServerInEveryScenario(t *testing.T) {
 		return
 	}
 	set := settings{rounds: 2, time: 5 * time.Millisecond}
-	checkFile(t, "record.json", `"to_gorilla"`, func(file string) error { return writeRecord(file, h.dir, set, outcomes) })
+	checkFile(t, "record.json", `"p999"`, func(file string) error { return writeRecord(file, h.dir, set, outcomes) })
 	checkFile(t, "chart.svg", "</svg>", func(file string) error { return writeChart(file, outcomes) })
 }
 
-// small keeps what s does and does it with few connections.
-func (s scenario) small() scenario {
-	s.conns = min(s.conns, 5)
-	s.echo.Conns = min(s.echo.Conns, 5)
-	return s
+// small returns every scenario with few connections, one for servers with GOMAXPROCS=2, and
+// messages over TLS of more than a socket takes at once.
+func small() []scenario {
+	var small []scenario
+	large := overTLS(echo("8MiB-tls", "8 MiB over TLS", 1, 1, 8<<20, load.Binary))
+	for i, s := range append(slices.Clone(scenarios), large, crowd(5)) {
+		s.conns = min(s.conns, 5)
+		s.echo.Conns = min(s.echo.Conns, 5)
+		for procs := 1; procs <= 2; procs++ {
+			if s, ok := s.with(procs); ok && (procs == 1 || i == 0) {
+				small = append(small, s)
+			}
+		}
+	}
+	return small
 }
 
 func checkTable(t *testing.T, o outcome) {
@@ -81,8 +108,8 @@ func checkFile(t *testing.T, name, content string, write func(string) error) {
 	}
 }
 
-// The "plain" server must stay gorilla's program: the comparison is of two
-// libraries under one program.
+// The "plain" server must stay gorilla's program: the comparison is of two libraries under one
+// program.
 func TestPlainServerIsGorillasProgram(t *testing.T) {
 	read := func(program string) string {
 		source, err := os.ReadFile(filepath.Join("server", program, "main.go"))
@@ -107,6 +134,17 @@ func TestSummarize(t *testing.T) {
 	got = summarize([]float64{2, 1})
 	if want := (statistic{Median: 1.5, Lower: 1.25, Upper: 1.75}); got != want {
 		t.Errorf("summarize = %+v, want %+v", got, want)
+	}
+}
+
+func TestRounded(t *testing.T) {
+	for ns, want := range map[float64]string{
+		8: "8.00ns", 461.4: "461ns", 999.6: "1.00µs", 7168: "7.17µs", 11_100: "11.1µs", 99_960: "100µs",
+		1_130_000: "1.13ms", 465_570_000: "466ms", 1.2e9: "1.20s",
+	} {
+		if got := rounded(ns); got != want {
+			t.Errorf("rounded(%v) = %s, want %s", ns, got, want)
+		}
 	}
 }
 

@@ -1,7 +1,7 @@
 package main
 
-// The chart of the README: CPU time against gorilla, a group of bars for each
-// scenario, by gonum.org/v1/plot.
+// The chart of the README: CPU time or memory against gorilla, a group of bars for each scenario,
+// by gonum.org/v1/plot.
 
 import (
 	"fmt"
@@ -12,20 +12,6 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 )
-
-// charted are the contenders that get a bar, in drawing order.
-var charted = []struct {
-	name  string
-	color color.Color
-}{
-	{floor, color.Gray{0xBB}},
-	{plain, color.RGBA{0x00, 0x5F, 0x9E, 0xFF}},
-	{messages, color.RGBA{0x56, 0xB4, 0xE9, 0xFF}},
-	{gorilla, color.RGBA{0x55, 0x55, 0x55, 0xFF}},
-	{"gobwas", color.RGBA{0x00, 0x9E, 0x73, 0xFF}},
-	{"gws", color.RGBA{0xE6, 0x9F, 0x00, 0xFF}},
-	{"coder", color.RGBA{0xCC, 0x79, 0xA7, 0xFF}},
-}
 
 const (
 	barLimit   = 2.0 // longer bars are cut off here
@@ -38,11 +24,11 @@ func writeChart(file string, outcomes []outcome) error {
 		return !o.scenario.chart || o.samples(gorilla) == nil
 	})
 	if len(outcomes) == 0 {
-		return fmt.Errorf("nothing to draw: the chart needs gorilla and a scenario that measures time")
+		return fmt.Errorf("nothing to draw: the chart needs gorilla and a scenario that it shows")
 	}
 	plot.DefaultFont.Typeface, plot.DefaultFont.Variant = "Liberation", "Sans"
 	p := plot.New()
-	p.Title.Text = "CPU time of the server, gorilla/websocket = 1 (shorter is better)"
+	p.Title.Text = "CPU time of the server, or memory where idle, gorilla/websocket = 1 (shorter is better)"
 	p.Title.Padding = vg.Points(8)
 	p.X.Min, p.X.Max = 0, chartLimit
 	p.X.Tick.Marker = plot.ConstantTicks{
@@ -60,6 +46,7 @@ func writeChart(file string, outcomes []outcome) error {
 	}
 	p.NominalY(names...)
 	width := vg.Points(5)
+	charted := charted(outcomes)
 	for i, c := range charted {
 		bars, err := plotter.NewBarChart(values(outcomes, c.name), width)
 		if err != nil {
@@ -83,13 +70,20 @@ func writeChart(file string, outcomes []outcome) error {
 	return p.Save(vg.Points(640), height, file)
 }
 
-// values returns the ratio of the named contender in each outcome; zero, no
-// bar, where it took no part.
+// charted returns the contenders with a color that took part, in drawing order.
+func charted(outcomes []outcome) []contender {
+	return slices.DeleteFunc(slices.Clone(contenders), func(c contender) bool {
+		return c.color == nil || !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.samples(c.name) != nil })
+	})
+}
+
+// values returns the ratio of the named contender in each outcome; zero, no bar, where it took no
+// part.
 func values(outcomes []outcome, name string) plotter.Values {
 	v := make(plotter.Values, len(outcomes))
 	for i, o := range outcomes {
 		if s := o.samples(name); s != nil {
-			v[i] = min(barLimit, ratio(s, o.samples(gorilla), cpuOf).Median)
+			v[i] = min(barLimit, ratio(s, o.samples(gorilla), o.scenario.figure()).Median)
 		}
 	}
 	return v

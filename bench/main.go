@@ -1,19 +1,29 @@
-// Command bench measures this module beside other WebSocket libraries, each
-// in an echo server of its own, against a raw TCP echo as the floor. It needs
-// Linux and the go command, and is run in its own directory: go run .
+// Command bench measures this module beside other WebSocket libraries, each in an echo server of
+// its own, against a raw TCP echo as the floor. It needs Linux and the go command, and is run in
+// its own directory: go run .
 package main
 
 import (
 	"flag"
 	"fmt"
+	"log"
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == shardCommand {
+		if err := shardMain(os.Args[2:]); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -49,7 +59,7 @@ func run() error {
 		fmt.Fprintln(os.Stderr, "WITHOUT npm ws:", err)
 		set.who = without(set.who, "node")
 	}
-	if h.place, err = place(); err != nil {
+	if h.places, err = newPlacements(); err != nil {
 		return err
 	}
 	if set.syscalls {
@@ -81,7 +91,9 @@ func parseFlags() (settings, error) {
 	flag.DurationVar(&s.time, "time", 200*time.Millisecond, "length of one measurement")
 	which := flag.String("scenario", "", "run only scenarios whose name matches this regular expression")
 	lib := flag.String("lib", "", "run only libraries whose name matches this regular expression")
-	quick := flag.Bool("quick", false, "five rounds of 150ms, 2,000 idle connections")
+	procs := flag.String("procs", "1,2", "GOMAXPROCS of the servers, by commas; with more than one only echoes and broadcasts are run")
+	crowded := flag.Int("crowd", 0, "also park so many connections with each library, in as many processes as it takes")
+	quick := flag.Bool("quick", false, "five rounds of 150ms, 2,000 idle connections, GOMAXPROCS=1 alone")
 	flag.BoolVar(&s.syscalls, "syscalls", false, "count system calls per message with strace instead of measuring time")
 	flag.StringVar(&s.json, "json", "", "write everything measured to this file")
 	flag.StringVar(&s.chart, "chart", "", "draw a chart into this file (.svg or .png)")
@@ -90,16 +102,28 @@ func parseFlags() (settings, error) {
 		return s, fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
 	if *quick {
-		s.rounds, s.time = 5, 150*time.Millisecond
+		s.rounds, s.time, *procs = 5, 150*time.Millisecond, "1"
 	}
 	if s.rounds < 1 {
 		return s, fmt.Errorf("-rounds %d: at least one is needed", s.rounds)
 	}
-	return s, s.choose(*which, *lib, *quick)
+	var counts []int
+	for field := range strings.SplitSeq(*procs, ",") {
+		n, err := strconv.Atoi(field)
+		if err != nil || n < 1 {
+			return s, fmt.Errorf("-procs %q: not a list of numbers of processors", *procs)
+		}
+		counts = append(counts, n)
+	}
+	all := scenarios
+	if *crowded > 0 {
+		all = append(slices.Clone(all), crowd(*crowded))
+	}
+	return s, s.choose(all, *which, *lib, counts, *quick)
 }
 
-// choose fills in the scenarios and contenders the patterns match.
-func (s *settings) choose(which, lib string, quick bool) error {
+// choose fills in those of all scenarios and of the contenders that the patterns match.
+func (s *settings) choose(all []scenario, which, lib string, procs []int, quick bool) error {
 	scenarioPattern, err := regexp.Compile(which)
 	if err != nil {
 		return err
@@ -108,13 +132,15 @@ func (s *settings) choose(which, lib string, quick bool) error {
 	if err != nil {
 		return err
 	}
-	for _, sc := range scenarios {
-		if quick && sc.conns > 2_000 {
+	for _, sc := range all {
+		if quick && sc.kind == idleLoad && sc.conns > 2_000 {
 			sc.conns = 2_000
 			sc.title += " (2,000 of them)"
 		}
-		if scenarioPattern.MatchString(sc.name) {
-			s.scenarios = append(s.scenarios, sc)
+		for _, n := range procs {
+			if sc, ok := sc.with(n); ok && scenarioPattern.MatchString(sc.name) {
+				s.scenarios = append(s.scenarios, sc)
+			}
 		}
 	}
 	for _, c := range contenders {
@@ -138,6 +164,9 @@ func (s *settings) checkFiles() error {
 		need := uint64(sc.connections()*len(s.who) + 100)
 		if sc.kind == idleLoad {
 			need = uint64(sc.conns + 100)
+		}
+		if sc.kind == crowdLoad {
+			need = uint64(min(sc.conns, shardLimit) + 100)
 		}
 		if limit.Max < need {
 			return fmt.Errorf("scenario %s needs %d open files, the hard limit is %d (ulimit -Hn)", sc.name, need, limit.Max)

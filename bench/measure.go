@@ -1,7 +1,7 @@
 package main
 
-// One measurement: the load runs for a while, with the server's CPU clock read
-// before and after. Nothing is in flight at either reading.
+// One measurement: the load runs for a while, with the server's CPU clock read before and after.
+// Nothing is in flight at either reading.
 
 import (
 	"errors"
@@ -18,24 +18,30 @@ type sample struct {
 	CPU        float64 `json:"cpu_ns,omitempty"`     // nanoseconds per operation, user and system
 	Busy       float64 `json:"busy,omitempty"`       // share of the time the server was running
 	ReplyBytes float64 `json:"reply_bytes,omitempty"`
+	P50        float64 `json:"p50_ns,omitempty"` // of the time to the answer or delivery
+	P99        float64 `json:"p99_ns,omitempty"`
+	P999       float64 `json:"p999_ns,omitempty"`
 	Resident   float64 `json:"resident_bytes,omitempty"` // per connection
+	Heap       float64 `json:"heap_bytes,omitempty"`     // per connection
+	Kernel     float64 `json:"kernel_bytes,omitempty"`   // per connection, both ends
 }
 
 // subject is a contender's server with the load of one scenario connected.
 type subject struct {
 	*process
-	name string
-	run  func(time.Duration) (load.Result, error)
-	hang func() // closes the connections
+	name       string
+	latency    bool // that of the load means something
+	run        func(time.Duration) (load.Result, error)
+	disconnect func() // closes the connections
 }
 
 // subject starts the server of c for s and connects the load.
 func (h host) subject(c contender, s scenario) (*subject, error) {
-	p, err := h.start(c, s.args)
+	p, err := h.start(c, s)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
-	sub := &subject{process: p, name: c.name, hang: func() {}}
+	sub := &subject{process: p, name: c.name, latency: s.latency(), disconnect: func() {}}
 	if err := sub.connect(c, s); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", c.name, err), p.stop())
 	}
@@ -48,14 +54,13 @@ func (sub *subject) connect(c contender, s scenario) error {
 		sub.run = func(d time.Duration) (load.Result, error) {
 			return load.Handshakes(sub.addr, s.conns, d)
 		}
-	case fanoutLoad:
-		f, err := load.DialFanout(sub.addr, s.conns, s.size, c.name == floor)
+	case broadcastLoad:
+		b, err := load.DialBroadcast(sub.addr, s.conns, s.many, s.size, c.name == floor)
 		if err != nil {
 			return err
 		}
-		send := func(payload string) error { return sub.command("broadcast " + payload) }
-		sub.run = func(d time.Duration) (load.Result, error) { return f.Run(d, send) }
-		sub.hang = f.Close
+		sub.run = func(d time.Duration) (load.Result, error) { return b.Run(d, sub.broadcast) }
+		sub.disconnect = b.Close
 	default:
 		config := s.echo
 		config.Verbatim = c.name == floor
@@ -63,14 +68,14 @@ func (sub *subject) connect(c contender, s scenario) error {
 		if err != nil {
 			return err
 		}
-		sub.run, sub.hang = e.Run, e.Close
+		sub.run, sub.disconnect = e.Run, e.Close
 	}
 	return nil
 }
 
-// end hangs up and stops the server.
+// end closes the connections and stops the server.
 func (sub *subject) end() error {
-	sub.hang()
+	sub.disconnect()
 	if err := sub.stop(); err != nil {
 		return fmt.Errorf("%s: %w", sub.name, err)
 	}
@@ -100,19 +105,25 @@ func (sub *subject) measure(d time.Duration) (s sample, err error) {
 		return s, err
 	}
 	used := after - before
-	return sample{
+	s = sample{
 		Operations: r.Messages,
 		Seconds:    r.Elapsed.Seconds(),
 		CPU:        float64(used) / float64(r.Messages),
 		Busy:       float64(used) / float64(r.Elapsed),
 		ReplyBytes: float64(r.Bytes) / float64(r.Messages),
-	}, nil
+	}
+	if sub.latency {
+		s.P50 = float64(r.Latency.Quantile(0.5))
+		s.P99 = float64(r.Latency.Quantile(0.99))
+		s.P999 = float64(r.Latency.Quantile(0.999))
+	}
+	return s, nil
 }
 
-// measureIdle compares c's resident memory before and after s.conns
-// connections; a few earlier ones have loaded the code they run.
+// measureIdle compares c's memory before and after s.conns connections; a few earlier ones have
+// loaded the code they run.
 func (h host) measureIdle(c contender, s scenario) (result sample, err error) {
-	p, err := h.start(c, s.args)
+	p, err := h.start(c, s)
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w", c.name, err)
 	}
@@ -126,16 +137,19 @@ func (h host) measureIdle(c contender, s scenario) (result sample, err error) {
 	if err := conns.Grow(p.addr, 16, s.tls, c.name == floor); err != nil {
 		return sample{}, err
 	}
-	before, err := p.resident()
+	residentBefore, heapBefore, err := p.memory()
 	if err != nil {
 		return sample{}, err
 	}
 	if err := conns.Grow(p.addr, s.conns, s.tls, c.name == floor); err != nil {
 		return sample{}, err
 	}
-	after, err := p.resident()
+	resident, heap, err := p.memory()
 	if err != nil {
 		return sample{}, err
 	}
-	return sample{Resident: float64(after-before) / float64(s.conns)}, nil
+	return sample{
+		Resident: float64(resident-residentBefore) / float64(s.conns),
+		Heap:     float64(heap-heapBefore) / float64(s.conns),
+	}, nil
 }

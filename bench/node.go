@@ -1,7 +1,6 @@
 package main
 
-// npm's ws takes part where node is installed; its absence is said aloud and
-// is no error.
+// npm's ws takes part where node is installed; its absence is reported and is no error.
 
 import (
 	"fmt"

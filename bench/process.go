@@ -1,7 +1,7 @@
 package main
 
-// Server processes: built once, started afresh for every measurement, and
-// asked the kernel what they cost.
+// Server processes: built once, started afresh for every measurement, and asked the kernel what
+// they cost.
 
 import (
 	"bufio"
@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +22,8 @@ import (
 
 // host is where servers run.
 type host struct {
-	dir   string // of the compiled programs
-	place placement
+	dir    string // of the compiled programs
+	places *placements
 }
 
 // process is a running server.
@@ -34,6 +36,14 @@ type process struct {
 	stderr bytes.Buffer
 }
 
+// place returns where to run servers with the given GOMAXPROCS.
+func (h host) place(procs int) placement {
+	if h.places == nil {
+		return placement{}
+	}
+	return h.places.choose(procs)
+}
+
 // build compiles every server program.
 func (h host) build() error {
 	out, err := exec.Command("go", "build", "-o", h.dir+string(filepath.Separator), "./server/...").CombinedOutput()
@@ -43,14 +53,14 @@ func (h host) build() error {
 	return nil
 }
 
-// start runs the server of c with the given arguments added to its own.
-func (h host) start(c contender, args []string) (*process, error) {
-	args = append(append([]string{}, c.args...), args...)
+// start runs the server of c for s.
+func (h host) start(c contender, s scenario) (*process, error) {
+	args := slices.Concat(c.args, s.args)
 	p := &process{cmd: exec.Command(filepath.Join(h.dir, c.program), args...)}
 	if c.program == "node" {
 		p.cmd = exec.Command("node", append([]string{"--expose-gc", nodeProgram}, args...)...)
 	}
-	p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	p.cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", s.procs))
 	p.cmd.Stderr = &p.stderr
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -61,7 +71,7 @@ func (h host) start(c contender, args []string) (*process, error) {
 		return nil, err
 	}
 	p.stdin, p.stdout, p.close = bufio.NewWriter(in), bufio.NewReader(out), in.Close
-	if err := h.place.start(p.cmd); err != nil {
+	if err := h.place(s.procs).start(p.cmd); err != nil {
 		return nil, err
 	}
 	line, err := p.stdout.ReadString('\n')
@@ -74,17 +84,26 @@ func (h host) start(c contender, args []string) (*process, error) {
 	return p, nil
 }
 
-// command has the server obey line.
-func (p *process) command(line string) error {
+// command has the server obey line; wait returns what it answered after "ok", once it has.
+func (p *process) command(line string) (wait func() (string, error), err error) {
 	p.stdin.WriteString(line + "\n")
-	if err := p.stdin.Flush(); err != nil {
+	return func() (string, error) {
+		answer, err := p.stdout.ReadString('\n')
+		rest, ok := strings.CutPrefix(answer, "ok")
+		if err != nil || !ok {
+			return "", fmt.Errorf("the server answered %q to %.32q: %w", answer, line, err)
+		}
+		return strings.TrimSpace(rest), nil
+	}, p.stdin.Flush()
+}
+
+// broadcast is a [load.Server].
+func (p *process) broadcast(times int, text string) (wait func() error, err error) {
+	answer, err := p.command(fmt.Sprintf("broadcast %d %s", times, text))
+	return func() error {
+		_, err := answer()
 		return err
-	}
-	answer, err := p.stdout.ReadString('\n')
-	if err != nil || answer != "ok\n" {
-		return fmt.Errorf("the server answered %q to %.32q: %w", answer, line, err)
-	}
-	return nil
+	}, err
 }
 
 // stop ends the server; what it wrote to standard error becomes an error.
@@ -97,8 +116,8 @@ func (p *process) stop() error {
 	return err
 }
 
-// cpu returns the user and system time all threads of the server have used.
-// The kernel keeps it in nanoseconds.
+// cpu returns the user and system time all threads of the server have used. The kernel keeps it in
+// nanoseconds.
 func (p *process) cpu() (time.Duration, error) {
 	// The CPU-time clock of another process: clock_getcpuclockid(3).
 	const schedulerClock = 2
@@ -110,20 +129,26 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(ts.Nano()), nil
 }
 
-// resident returns the server's resident memory in bytes, after a garbage
-// collection.
-func (p *process) resident() (int64, error) {
-	if err := p.command("gc"); err != nil {
-		return 0, err
+// memory returns the bytes of resident memory and of live heap, after a garbage collection.
+func (p *process) memory() (resident, heap int64, err error) {
+	wait, err := p.command("gc")
+	if err != nil {
+		return 0, 0, err
+	}
+	answer, err := wait()
+	if err != nil {
+		return 0, 0, err
+	}
+	if heap, err = strconv.ParseInt(answer, 10, 64); err != nil {
+		return 0, 0, err
 	}
 	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.cmd.Process.Pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	_, rest, _ := bytes.Cut(rollup, []byte("Rss:"))
-	var kib int64
-	if _, err := fmt.Sscan(string(rest), &kib); err != nil {
-		return 0, fmt.Errorf("smaps_rollup: %w", err)
+	if _, err := fmt.Sscan(string(rest), &resident); err != nil {
+		return 0, 0, fmt.Errorf("smaps_rollup: %w", err)
 	}
-	return kib << 10, nil
+	return resident << 10, heap, nil
 }

@@ -29,17 +29,25 @@ type scenarioRecord struct {
 	Name       string            `json:"name"`
 	Title      string            `json:"title"`
 	Unit       string            `json:"unit"`
+	Procs      int               `json:"gomaxprocs"`
 	Contenders []contenderRecord `json:"contenders"`
 }
 
 type contenderRecord struct {
-	Name      string     `json:"name"`
-	CPU       *statistic `json:"cpu_ns,omitempty"`
-	Rate      *statistic `json:"per_second,omitempty"`
-	Resident  *statistic `json:"resident_bytes_per_connection,omitempty"`
+	Name      string                   `json:"name"`
+	CPU       *statistic               `json:"cpu_ns,omitempty"`
+	Rate      *statistic               `json:"per_second,omitempty"`
+	Resident  *statistic               `json:"resident_bytes_per_connection,omitempty"`
+	Heap      *statistic               `json:"heap_bytes_per_connection,omitempty"`
+	ToGorilla *statistic               `json:"to_gorilla,omitempty"`
+	ToFloor   *statistic               `json:"to_floor,omitempty"`
+	Latency   map[string]latencyRecord `json:"latency,omitempty"` // by p50, p99, p999
+	Rounds    []sample                 `json:"rounds"`
+}
+
+type latencyRecord struct {
+	Time      statistic  `json:"ns"`
 	ToGorilla *statistic `json:"to_gorilla,omitempty"`
-	ToFloor   *statistic `json:"to_floor,omitempty"`
-	Rounds    []sample   `json:"rounds"`
 }
 
 // writeRecord writes outcomes to file; dir holds the servers.
@@ -65,24 +73,36 @@ func writeRecord(file, dir string, set settings, outcomes []outcome) error {
 }
 
 func (o outcome) record() scenarioRecord {
-	r := scenarioRecord{Name: o.scenario.name, Title: o.scenario.title, Unit: o.scenario.unit}
+	r := scenarioRecord{Name: o.scenario.name, Title: o.scenario.title, Unit: o.scenario.unit, Procs: o.scenario.procs}
 	for _, l := range o.lines {
 		c := contenderRecord{Name: l.contender, Rounds: l.samples}
-		if o.scenario.kind == idleLoad {
+		if o.scenario.parked() {
 			c.Resident = new(figure(l.samples, residentOf))
+			c.Heap = new(figure(l.samples, heapOf))
 		} else {
 			c.CPU = new(figure(l.samples, cpuOf))
 			c.Rate = new(figure(l.samples, rateOf))
 		}
-		if base := o.samples(gorilla); base != nil {
-			c.ToGorilla = new(ratio(l.samples, base, o.scenario.figure()))
-		}
-		if base := o.samples(floor); base != nil {
-			c.ToFloor = new(ratio(l.samples, base, o.scenario.figure()))
+		c.ToGorilla = o.ratio(l, gorilla, o.scenario.figure())
+		c.ToFloor = o.ratio(l, floor, o.scenario.figure())
+		if o.scenario.latency() {
+			c.Latency = make(map[string]latencyRecord)
+			for _, q := range latencies {
+				c.Latency[q.name] = latencyRecord{figure(l.samples, q.of), o.ratio(l, gorilla, q.of)}
+			}
 		}
 		r.Contenders = append(r.Contenders, c)
 	}
 	return r
+}
+
+// ratio compares l with the named contender, if that took part.
+func (o outcome) ratio(l line, name string, f func(sample) float64) *statistic {
+	base := o.samples(name)
+	if base == nil {
+		return nil
+	}
+	return new(ratio(l.samples, base, f))
 }
 
 // versions reads the libraries' versions out of the servers that use them.

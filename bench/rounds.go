@@ -1,8 +1,7 @@
 package main
 
-// Interleaved rounds: A B C, then B C A, then C A B. A round is short, so what
-// slows the machine down for a while slows all of them, and a ratio taken
-// within a round holds.
+// Interleaved rounds: A B C, then B C A, then C A B. A round is short, so what slows the machine
+// down for a while slows all of them, and a ratio taken within a round holds.
 
 import (
 	"errors"
@@ -45,7 +44,7 @@ func (h host) run(s scenario, who []contender, rounds int, d time.Duration) (out
 		o.lines[i].contender = c.name
 	}
 	var err error
-	if s.kind == idleLoad {
+	if s.parked() {
 		err = o.census(h, taking)
 	} else {
 		err = o.measure(h, taking, rounds, d)
@@ -59,7 +58,11 @@ func (h host) run(s scenario, who []contender, rounds int, d time.Duration) (out
 // census counts memory, once: thousands of connections are no sample.
 func (o *outcome) census(h host, taking []contender) error {
 	for i, c := range taking {
-		m, err := h.measureIdle(c, o.scenario)
+		measure := h.measureIdle
+		if o.scenario.kind == crowdLoad {
+			measure = h.measureCrowd
+		}
+		m, err := measure(c, o.scenario)
 		if err != nil {
 			return err
 		}

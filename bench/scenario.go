@@ -1,9 +1,9 @@
 package main
 
-// What is measured. Every scenario is one of four loads: echo, handshake,
-// fan-out, idle.
+// What is measured. Every scenario is one of five loads: echo, handshake, broadcast, idle, crowd.
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/tautws/websocket/bench/load"
@@ -14,8 +14,9 @@ type loadKind int
 const (
 	echoLoad loadKind = iota
 	handshakeLoad
-	fanoutLoad
+	broadcastLoad
 	idleLoad
+	crowdLoad
 )
 
 type scenario struct {
@@ -24,32 +25,40 @@ type scenario struct {
 	kind  loadKind
 	unit  string // what one operation is
 	echo  load.EchoConfig
-	conns int      // handshake: slots; fan-out and idle: connections
-	size  int      // fan-out: bytes of payload
+	conns int      // handshake: slots; broadcast and idle: connections
+	size  int      // broadcast: bytes of payload
+	many  int      // broadcast: messages in flight
 	tls   bool     // idle only
 	args  []string // for the servers
-	only  []string // contenders; empty: all but the one with utf8.Valid
+	only  []string // contenders; empty: all those without scenarios of their own
 	chart bool     // a group of bars in the chart
+	procs int      // GOMAXPROCS of the servers
 }
 
-// detaching are the contenders whose loop may run in the handler of net/http
-// or in a goroutine of its own.
+// detaching are the contenders whose loop may run in the handler of net/http or in a goroutine of
+// its own.
 var detaching = []string{gorilla, plain, messages, "coder", "gws"}
 
 var scenarios = []scenario{
 	echo("64B", "64 B, one in flight on each of 100 connections", 100, 1, 64, load.Binary),
 	echo("64B-pipelined", "64 B, sixteen in flight on each of 100 connections", 100, 16, 64, load.Binary),
 	echo("512B-1000", "512 B, one in flight on each of 1,000 connections", 1000, 1, 512, load.Binary),
+	echo("1KiB-10", "1 KiB, one in flight on each of 10 connections", 10, 1, 1<<10, load.Binary),
 	echo("1KiB", "1 KiB, one in flight on each of 100 connections", 100, 1, 1<<10, load.Binary),
 	echo("64KiB", "64 KiB binary, 8 connections", 8, 1, 64<<10, load.Binary),
-	validated(echo("64KiB-ascii", "64 KiB of ASCII text, 8 connections", 8, 1, 64<<10, load.ASCII)),
-	validated(echo("64KiB-multibyte", "64 KiB of multi-byte text, 8 connections", 8, 1, 64<<10, load.Multibyte)),
+	echo("64KiB-ascii", "64 KiB of ASCII text, 8 connections", 8, 1, 64<<10, load.ASCII),
+	echo("64KiB-multibyte", "64 KiB of multi-byte text, 8 connections", 8, 1, 64<<10, load.Multibyte),
 	echo("1MiB", "1 MiB binary, 4 connections", 4, 1, 1<<20, load.Binary),
+	overTLS(echo("64B-tls", "64 B over TLS, one in flight on each of 100 connections", 100, 1, 64, load.Binary)),
+	contexts(echo("64B-contexts", "64 B, 100 connections, a context for each call and none", 100, 1, 64, load.Binary)),
+	writers(echo("64B-writers", "64 B from 64 goroutines to one connection", 1, 1, 64, load.Binary), 64, 64),
+	writers(echo("64B-writers-1000", "64 B from 1,000 goroutines to one connection", 1, 1, 64, load.Binary), 1000, 4),
 	{name: "handshake", title: "handshakes: connect, upgrade, close", kind: handshakeLoad, unit: "handshake",
 		conns: 32, only: []string{floor, gorilla, plain, "coder", "gws", "gobwas", "node ws"}, chart: true},
-	{name: "fanout", title: "one prepared message of 512 B to 1,000 connections", kind: fanoutLoad, unit: "delivery",
-		conns: 1000, size: 512, args: []string{"-fanout"},
-		only: []string{floor, gorilla, plain, "coder", "gws", "gobwas", "node ws"}, chart: true},
+	broadcast("broadcast", "512 B to 1,000 connections, one message in flight", 1000, 1, 512),
+	broadcast("broadcast-8", "512 B to 1,000 connections, 8 messages in flight", 1000, 8, 512),
+	broadcast("broadcast-64", "512 B to 1,000 connections, 64 messages in flight", 1000, 64, 512),
+	broadcast("broadcast-64KiB-8", "64 KiB to 200 connections, 8 messages in flight", 200, 8, 64<<10),
 	compressed(echo("deflate", "permessage-deflate, 4 KiB of JSON, 50 connections", 50, 1, 4<<10, load.JSON), false),
 	compressed(echo("deflate-takeover", "the same with context takeover", 50, 1, 4<<10, load.JSON), true),
 	idle("idle-goroutine", "10,000 idle connections, loop in its own goroutine", false, true),
@@ -67,11 +76,35 @@ func echo(name, title string, conns, burst, size int, kind load.Kind) scenario {
 	return s
 }
 
-// validated also runs gorilla with utf8.Valid, which is what a program needs
-// there to keep RFC 6455 §8.1.
-func validated(s scenario) scenario {
-	for _, c := range contenders {
-		s.only = append(s.only, c.name)
+// overTLS leaves out npm's ws, whose server here has no TLS.
+func overTLS(s scenario) scenario {
+	s.echo.TLS = true
+	s.args = append(s.args, "-tls")
+	s.only = []string{floor, gorilla, plain, messages, "coder", "gws", "gobwas"}
+	return s
+}
+
+// contexts sets the contenders that take a context for each call beside those without.
+func contexts(s scenario) scenario {
+	s.only = []string{gorilla, plain, "coder"}
+	s.chart = false
+	return s
+}
+
+// writers has every message answered from so many goroutines, so many times from each.
+func writers(s scenario, goroutines, times int) scenario {
+	s.echo.Replies = goroutines * times
+	s.args = append(s.args, fmt.Sprintf("-writers=%d", goroutines), fmt.Sprintf("-writes=%d", times))
+	s.only = []string{floor, gorilla, plain, "coder", "gws"}
+	return s
+}
+
+func broadcast(name, title string, conns, many, size int) scenario {
+	s := scenario{name: name, title: title, kind: broadcastLoad, unit: "delivery", conns: conns, many: many,
+		size: size, args: []string{"-register"}, chart: true,
+		only: []string{floor, gorilla, plain, "gws"}}
+	if many == 1 {
+		s.only = append(s.only, "coder", "gobwas", "node ws")
 	}
 	return s
 }
@@ -89,10 +122,11 @@ func compressed(s scenario, takeover bool) scenario {
 }
 
 func idle(name, title string, tls, detached bool) scenario {
-	s := scenario{name: name, title: title, kind: idleLoad, conns: 10_000, tls: tls}
+	s := scenario{name: name, title: title, kind: idleLoad, unit: "connection", conns: 10_000, tls: tls}
 	if detached {
 		// A small buffer of its own: the floor of memory, not of time.
 		s.args = append(s.args, "-detached", "-buffer=512")
+		s.chart = true
 		s.only = append(s.only, floor)
 	}
 	s.only = append(s.only, detaching...)
@@ -106,13 +140,26 @@ func idle(name, title string, tls, detached bool) scenario {
 	return s
 }
 
-// runs tells whether c takes part in s.
-func (s scenario) runs(c contender) bool {
-	if len(s.only) == 0 {
-		return c.name != "gorilla+utf8.Valid"
+// with returns s for servers with the given GOMAXPROCS; ok is false where more than one would be no
+// news: only uncompressed echoes and broadcasts are run with more.
+func (s scenario) with(procs int) (_ scenario, ok bool) {
+	s.procs = procs
+	if procs == 1 {
+		return s, true
 	}
-	return slices.Contains(s.only, c.name)
+	s.name = fmt.Sprintf("%s-procs%d", s.name, procs)
+	s.title = fmt.Sprintf("%s, GOMAXPROCS=%d", s.title, procs)
+	s.chart = false
+	return s, s.kind == broadcastLoad || s.kind == echoLoad && !s.echo.Deflate
 }
 
 // connections is how many the load holds at once.
 func (s scenario) connections() int { return max(s.conns, s.echo.Conns) }
+
+// latency tells whether the time from a message to its answer or delivery means something.
+func (s scenario) latency() bool {
+	return s.kind == echoLoad && s.echo.Replies == 0 || s.kind == broadcastLoad
+}
+
+// parked tells whether s is about memory and not about time.
+func (s scenario) parked() bool { return s.kind == idleLoad || s.kind == crowdLoad }

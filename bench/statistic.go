@@ -49,11 +49,23 @@ func cpuOf(s sample) float64      { return s.CPU }
 func rateOf(s sample) float64     { return float64(s.Operations) / s.Seconds }
 func busyOf(s sample) float64     { return s.Busy }
 func replyOf(s sample) float64    { return s.ReplyBytes }
+func p50Of(s sample) float64      { return s.P50 }
+func p99Of(s sample) float64      { return s.P99 }
+func p999Of(s sample) float64     { return s.P999 }
 func residentOf(s sample) float64 { return s.Resident }
+func heapOf(s sample) float64     { return s.Heap }
+func kernelOf(s sample) float64   { return s.Kernel }
+func secondsOf(s sample) float64  { return s.Seconds }
+
+// latencies are the figures of the time from a message to its answer or delivery.
+var latencies = []struct {
+	name string
+	of   func(sample) float64
+}{{"p50", p50Of}, {"p99", p99Of}, {"p999", p999Of}}
 
 // figure is what the ratios of a scenario compare.
 func (s scenario) figure() func(sample) float64 {
-	if s.kind == idleLoad {
+	if s.parked() {
 		return residentOf
 	}
 	return cpuOf

@@ -1,7 +1,7 @@
 package main
 
-// System calls per message, counted by strace. Attached to a server it makes
-// everything slow, so nothing is timed here.
+// System calls per message, counted by strace. Attached to a server it makes everything slow, so
+// nothing is timed here.
 
 import (
 	"bytes"

@@ -1,7 +1,7 @@
 package load
 
-// Compressed messages: sent ready-made, each compressed alone, which a client
-// may always do; replies are inflated and compared.
+// Compressed messages: sent ready-made, each compressed alone, which a client may always do;
+// replies are inflated and compared.
 
 import (
 	"bytes"
@@ -11,8 +11,8 @@ import (
 	"io"
 )
 
-// tail ends a message that was cut off after its last sync marker (RFC 7692
-// §7.2.2), and an empty final block after it gives the reader its end.
+// tail ends a message that was cut off after its last sync marker (RFC 7692 §7.2.2), and an empty
+// final block after it gives the reader its end.
 const tail = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
 const window = 32 << 10
@@ -29,9 +29,9 @@ func compress(p []byte) []byte {
 	return bytes.TrimSuffix(b.Bytes(), []byte(tail[:4]))
 }
 
-// inflateChecker parses frames and inflates them. Without takeover a server
-// tends to answer a message with the same bytes every time: those it has seen
-// are not inflated again, which keeps the client ahead of the server.
+// inflateChecker parses frames and inflates them. Without takeover a server tends to answer a
+// message with the same bytes every time: those it has seen are not inflated again, which keeps the
+// client ahead of the server.
 type inflateChecker struct {
 	due      [][]byte
 	stream   []byte // received, not yet a whole frame

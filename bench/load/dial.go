@@ -1,7 +1,7 @@
 package load
 
-// Connecting and the opening handshake, on bare sockets: a non-blocking
-// descriptor for the event loop, blocking until the 101 has been read.
+// Connecting and the opening handshake, on bare sockets: a non-blocking descriptor for the event
+// loop, blocking until the 101 has been read.
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func request(addr netip.AddrPort, offer string) []byte {
 	return b.Bytes()
 }
 
-// checkResponse judges the server's half, which must be whole.
+// checkResponse checks the server's half, which must be whole.
 func checkResponse(response []byte, offer string) error {
 	lower := bytes.ToLower(response)
 	switch {
@@ -62,8 +62,8 @@ func socket(addr netip.AddrPort, flags int) (int, error) {
 		unix.Close(fd)
 		return -1, fmt.Errorf("TCP_NODELAY: %w", err)
 	}
-	// Close with a reset: thousands of closed connections would otherwise
-	// hold their ports for a minute.
+	// Close with a reset: thousands of closed connections would otherwise hold their ports for a
+	// minute.
 	linger := unix.Linger{Onoff: 1}
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &linger); err != nil {
 		unix.Close(fd)
@@ -77,11 +77,11 @@ func socket(addr netip.AddrPort, flags int) (int, error) {
 	return fd, nil
 }
 
-// dial connects, upgrades and returns a blocking descriptor whose reads and
-// writes give up after timeout.
-func dial(addr netip.AddrPort, offer string, timeout time.Duration) (fd int, err error) {
+// dial connects and upgrades, with TLS below if overTLS says so. Reads from the stream wait, and
+// find nothing after timeout.
+func dial(addr netip.AddrPort, offer string, overTLS bool, timeout time.Duration) (fd int, s stream, err error) {
 	if fd, err = socket(addr, 0); err != nil {
-		return -1, err
+		return -1, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -90,22 +90,32 @@ func dial(addr netip.AddrPort, offer string, timeout time.Duration) (fd int, err
 	}()
 	tv := unix.NsecToTimeval(int64(timeout))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return -1, fmt.Errorf("SO_RCVTIMEO: %w", err)
+		return -1, nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
 	}
-	if _, err := unix.Write(fd, request(addr, offer)); err != nil {
-		return -1, fmt.Errorf("handshake: %w", err)
+	s = &socketStream{fd: fd}
+	if overTLS {
+		if s, err = newTLSStream(s.(*socketStream)); err != nil {
+			return -1, nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+	}
+	return fd, s, upgrade(s, addr, offer)
+}
+
+func upgrade(s stream, addr netip.AddrPort, offer string) error {
+	if err := s.send(request(addr, offer)); err != nil {
+		return fmt.Errorf("handshake: %w", err)
 	}
 	var response []byte
 	buf := make([]byte, 4096)
 	for !bytes.HasSuffix(response, []byte("\r\n\r\n")) {
-		n, err := unix.Read(fd, buf)
-		if err == unix.EINTR {
-			continue
+		n, ok, err := s.read(buf)
+		if err == nil && !ok {
+			err = errStalled
 		}
-		if err != nil || n == 0 {
-			return -1, fmt.Errorf("handshake: connection ended after %q: %w", response, orEOF(err))
+		if err != nil {
+			return fmt.Errorf("handshake: connection ended after %q: %w", response, err)
 		}
 		response = append(response, buf[:n]...)
 	}
-	return fd, checkResponse(response, offer)
+	return checkResponse(response, offer)
 }

@@ -1,14 +1,14 @@
 package load
 
-// The echo load: every connection sends a burst of messages in one write,
-// waits until all of them are back, and sends the next. A burst of one is
-// "one in flight". Replies arrive in order and unfragmented, so checking them
-// is comparing bytes; compressed ones are inflated first.
+// The echo load: every connection sends a burst of messages in one write, waits until all of them
+// are back, and sends the next. A burst of one is "one in flight". Replies arrive in order and
+// unfragmented, so checking them is comparing bytes; compressed ones are inflated first.
 
 import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +22,8 @@ type EchoConfig struct {
 	Kind     Kind // what the payload is
 	Deflate  bool // send and expect compressed messages
 	Takeover bool // let the server keep its compression context
+	TLS      bool // over TLS, whose certificate is not verified
+	Replies  int  // answers to each message, if more than one
 	Verbatim bool // expect the very bytes sent, mask included (the floor)
 }
 
@@ -30,6 +32,7 @@ type Result struct {
 	Messages int           // answered, and right
 	Bytes    int64         // received
 	Elapsed  time.Duration // from the first byte sent to the last received
+	Latency  *Histogram    // of messages: from the burst's first byte sent to the last received
 }
 
 // Echo is a set of connections to one server.
@@ -38,14 +41,17 @@ type Echo struct {
 	poll   *poller
 	conns  []*echoConn
 	buf    []byte
+	epoch  time.Time     // when now was zero
+	now    time.Duration // when the last burst was sent, or the last bytes received
 }
 
 type echoConn struct {
 	fd     int
+	stream stream
 	bursts []burst
-	turn   int // which burst is under way
-	unsent []byte
-	open   int // messages of the burst not yet answered
+	turn   int           // which burst is under way
+	sent   time.Duration // when it was sent
+	open   int           // messages of it not yet answered
 	check  checker
 }
 
@@ -56,7 +62,7 @@ type burst struct {
 	payload [][]byte // as messages
 }
 
-// checker judges received bytes and tells how many messages they completed.
+// checker checks received bytes and tells how many messages they completed.
 type checker interface {
 	begin(burst)
 	check(p []byte) (done int, err error)
@@ -68,11 +74,11 @@ func DialEcho(addr netip.AddrPort, config EchoConfig) (*Echo, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Echo{config: config, poll: p, buf: make([]byte, 256<<10)}
+	e := &Echo{config: config, poll: p, buf: make([]byte, 256<<10), epoch: time.Now()}
 	var shared []burst
 	for i := range config.Conns {
-		// Small payloads differ between connections. Large ones do not: they
-		// would push each other, and the server, out of the caches.
+		// Small payloads differ between connections. Large ones do not: they would push each other,
+		// and the server, out of the caches.
 		if i == 0 || config.Size <= 4<<10 {
 			shared = makeBursts(config, i)
 		}
@@ -85,11 +91,11 @@ func DialEcho(addr netip.AddrPort, config EchoConfig) (*Echo, error) {
 }
 
 func (e *Echo) dial(addr netip.AddrPort, bursts []burst) error {
-	fd, err := dial(addr, offer(e.config), stall)
+	fd, s, err := dial(addr, offer(e.config), e.config.TLS, stall)
 	if err != nil {
 		return err
 	}
-	c := &echoConn{fd: fd, bursts: bursts}
+	c := &echoConn{fd: fd, stream: s, bursts: bursts}
 	e.conns = append(e.conns, c)
 	if e.config.Deflate {
 		c.check = newInflateChecker(e.config.Takeover)
@@ -120,14 +126,19 @@ func (e *Echo) Close() {
 	e.poll.close()
 }
 
+// tick reads the clock.
+func (e *Echo) tick() { e.now = time.Since(e.epoch) }
+
 // Run sends bursts for d, then waits for the answers still due.
 func (e *Echo) Run(d time.Duration) (Result, error) {
-	var r Result
-	start := time.Now()
+	r := Result{Latency: new(Histogram)}
+	e.tick()
+	start := e.now
 	last := false
 	active := len(e.conns)
 	for _, c := range e.conns {
-		if err := c.start(); err != nil {
+		e.tick()
+		if err := e.start(c); err != nil {
 			return r, err
 		}
 	}
@@ -147,36 +158,39 @@ func (e *Echo) Run(d time.Duration) (Result, error) {
 				active--
 				return nil
 			}
-			return c.start()
+			return e.start(c)
 		})
 		if err != nil {
 			return r, err
 		}
-		last = last || time.Since(start) >= d
+		last = last || e.now-start >= d
 	}
-	r.Elapsed = time.Since(start)
+	r.Elapsed = e.now - start
 	return r, nil
 }
 
-// start sends the next burst.
-func (c *echoConn) start() (err error) {
+// start sends the next burst of c.
+func (e *Echo) start(c *echoConn) error {
 	b := c.bursts[c.turn]
 	c.turn = (c.turn + 1) % len(c.bursts)
+	e.expect(c, b)
+	return c.stream.send(b.frames)
+}
+
+// expect has c wait for the replies of b, which is sent now.
+func (e *Echo) expect(c *echoConn, b burst) {
+	c.sent = e.now
 	c.open = len(b.payload)
 	c.check.begin(b)
-	c.unsent, err = write(c.fd, b.frames)
-	return err
 }
 
 // pump sends what is unsent and reads what has arrived.
-func (e *Echo) pump(c *echoConn, r *Result) (err error) {
-	if len(c.unsent) > 0 {
-		if c.unsent, err = write(c.fd, c.unsent); err != nil {
-			return err
-		}
+func (e *Echo) pump(c *echoConn, r *Result) error {
+	if err := c.stream.flush(); err != nil {
+		return err
 	}
 	for {
-		n, ok, err := read(c.fd, e.buf)
+		n, ok, err := c.stream.read(e.buf)
 		if err != nil || !ok {
 			return err
 		}
@@ -184,18 +198,20 @@ func (e *Echo) pump(c *echoConn, r *Result) (err error) {
 		if err != nil {
 			return err
 		}
+		e.tick()
 		c.open -= done
 		r.Messages += done
 		r.Bytes += int64(n)
-		// A short read has emptied the socket: epoll(7).
-		if c.open == 0 || n < len(e.buf) {
+		r.Latency.Add(e.now-c.sent, done)
+		// A short read has emptied the socket: epoll(7). A TLS record says nothing of the next.
+		if c.open == 0 || n < len(e.buf) && !e.config.TLS {
 			return nil
 		}
 	}
 }
 
-// makeBursts builds two bursts for one connection, which take turns, so that
-// an answer to the burst before is noticed.
+// makeBursts builds two bursts for one connection, which take turns, so that an answer to the burst
+// before is noticed.
 func makeBursts(config EchoConfig, connection int) []burst {
 	turns := 2
 	if config.Deflate {
@@ -220,6 +236,10 @@ func makeBursts(config EchoConfig, connection int) []burst {
 		if config.Verbatim {
 			b.replies = b.frames
 		}
+		if config.Replies > 1 {
+			b.replies = bytes.Repeat(b.replies, config.Replies)
+			b.payload = slices.Repeat(b.payload, config.Replies)
+		}
 	}
 	return bursts
 }
@@ -230,23 +250,24 @@ func maskingKey(number int) [4]byte {
 	return [4]byte{0x11 + n, 0x51 + n, 0x91 + n, 0xC1 + n}
 }
 
-// bytesChecker compares the stream with the replies due.
+// bytesChecker compares the stream with the replies due, which are of one size.
 type bytesChecker struct {
-	due   []byte
-	count int
+	due  []byte
+	size int // of one reply
 }
 
-func (c *bytesChecker) begin(b burst) { c.due, c.count = b.replies, len(b.payload) }
+func (c *bytesChecker) begin(b burst) {
+	c.due, c.size = b.replies, len(b.replies)/len(b.payload)
+}
 
-// check counts a burst's messages when the burst is complete: they are of one
-// size, and nobody asks in between.
 func (c *bytesChecker) check(p []byte) (int, error) {
 	if len(p) > len(c.due) || !bytes.Equal(p, c.due[:len(p)]) {
 		return 0, fmt.Errorf("not the bytes sent: got %.64q, due %.64q", p, c.due)
 	}
+	open := c.open()
 	c.due = c.due[len(p):]
-	if len(c.due) > 0 {
-		return 0, nil
-	}
-	return c.count, nil
+	return open - c.open(), nil
 }
+
+// open is how many replies are not yet whole.
+func (c *bytesChecker) open() int { return (len(c.due) + c.size - 1) / c.size }

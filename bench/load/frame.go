@@ -1,7 +1,6 @@
-// Package load is the neutral load generator: a raw WebSocket client made of
-// system calls, with frames built before the clock starts. It compares every
-// byte that comes back and does little else, so that the server under test is
-// what limits the rate.
+// Package load is the neutral load generator: a raw WebSocket client made of system calls, with
+// frames built before the clock starts. It compares every byte that comes back and does little
+// else, so that the server under test is what limits the rate.
 package load
 
 import "encoding/binary"
@@ -14,8 +13,8 @@ const (
 	maskBit  = 0x80
 )
 
-// appendFrame appends one whole message to dst: masked with key, or unmasked
-// as a server sends it if key is nil.
+// appendFrame appends one whole message to dst: masked with key, or unmasked as a server sends it
+// if key is nil.
 func appendFrame(dst []byte, first byte, key *[4]byte, payload []byte) []byte {
 	second := byte(0)
 	if key != nil {
@@ -47,8 +46,7 @@ type header struct {
 	length int // bytes of the payload
 }
 
-// parseHeader reads a server's frame header; ok is false while it is
-// incomplete.
+// parseHeader reads a server's frame header; ok is false while it is incomplete.
 func parseHeader(p []byte) (h header, ok bool) {
 	if len(p) < 2 {
 		return header{}, false

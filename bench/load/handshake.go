@@ -1,7 +1,6 @@
 package load
 
-// The handshake load: connect, upgrade, check the 101, close, again, in a
-// fixed number of slots.
+// The handshake load: connect, upgrade, check the 101, close, again, in a fixed number of slots.
 
 import (
 	"bytes"
@@ -80,8 +79,7 @@ func (h *handshaker) connect(i int) error {
 	return h.poll.add(fd, i)
 }
 
-// pump moves one slot on; done is true when its connection has been upgraded
-// and closed.
+// pump moves one slot on; done is true when its connection has been upgraded and closed.
 func (h *handshaker) pump(s *handshakeSlot, r *Result) (done bool, err error) {
 	if s.fd < 0 {
 		return false, nil

@@ -1,7 +1,6 @@
 package load
 
-// Idle connections: each echoes one message and then says nothing, over TCP
-// or TLS.
+// Idle connections: each echoes one message and then says nothing, over TCP or TLS.
 
 import (
 	"bytes"
@@ -16,8 +15,8 @@ import (
 // Idle is a set of connections with nothing to say.
 type Idle struct{ conns []net.Conn }
 
-// Grow adds conns connections, each of which has echoed one 64-byte message.
-// The server's certificate is not verified.
+// Grow adds conns connections, each of which has echoed one 64-byte message. The server's
+// certificate is not verified.
 func (i *Idle) Grow(addr netip.AddrPort, conns int, overTLS, verbatim bool) error {
 	c := EchoConfig{Burst: 1, Size: 64, Kind: Binary, Verbatim: verbatim}
 	for n := range conns {
@@ -74,7 +73,7 @@ func (i *Idle) open(addr netip.AddrPort, b burst, overTLS bool) error {
 func (i *Idle) Close() {
 	for _, c := range i.conns {
 		if t, ok := c.(*tls.Conn); ok {
-			c = t.NetConn() // no close_notify: nobody waits for it
+			c = t.NetConn() // no close_notify, which would wait for the peer
 		}
 		c.Close()
 	}

@@ -1,7 +1,6 @@
 package load
 
-// The checks must fail when the server is wrong: each test corrupts a right
-// answer.
+// The checks must fail when the server is wrong: each test corrupts a right answer.
 
 import (
 	"bytes"
@@ -47,15 +46,21 @@ func TestBytesCheckerNoticesEveryByte(t *testing.T) {
 		if done, err := receive(&bytesChecker{}, b, b.replies); err != nil || done != 3 {
 			t.Fatalf("right replies: %d done, %v", done, err)
 		}
+		size := len(b.replies) / 3
+		for cut, want := range map[int]int{1: 0, size - 1: 0, size: 1, 2*size - 1: 1, 3*size - 1: 2} {
+			if done, err := receive(&bytesChecker{}, b, b.replies[:cut]); err != nil || done != want {
+				t.Errorf("%d bytes of replies of %d: %d done, want %d (%v)", cut, size, done, want, err)
+			}
+		}
 		for i := range b.replies {
 			wrong := bytes.Clone(b.replies)
 			wrong[i] ^= 0x20
 			if _, err := receive(&bytesChecker{}, b, wrong); err == nil {
-				t.Fatalf("byte %d wrong, and nobody noticed", i)
+				t.Fatalf("byte %d is wrong and was not noticed", i)
 			}
 		}
 		if _, err := receive(&bytesChecker{}, b, append(bytes.Clone(b.replies), b.replies...)); err == nil {
-			t.Error("every reply came twice, and nobody noticed")
+			t.Error("every reply came twice, which was not noticed")
 		}
 	}
 }
@@ -67,7 +72,7 @@ func TestInflateCheckerNoticesEveryByte(t *testing.T) {
 		wrong := bytes.Clone(b.payload[0])
 		wrong[i] ^= 0x20
 		if _, err := receive(c, b, appendFrame(nil, opText|rsv1Bit, nil, compress(wrong))); err == nil {
-			t.Fatalf("byte %d wrong, and nobody noticed", i)
+			t.Fatalf("byte %d is wrong and was not noticed", i)
 		}
 		c = newInflateChecker(false)
 	}
@@ -78,7 +83,7 @@ func TestInflateCheckerNoticesEveryByte(t *testing.T) {
 		}
 	}
 	if _, err := receive(c, b, append(bytes.Clone(right), right...)); err == nil {
-		t.Error("the reply came twice, and nobody noticed")
+		t.Error("the reply came twice, which was not noticed")
 	}
 	if _, err := receive(c, b, appendFrame(nil, opText, nil, b.payload[0])); err == nil {
 		t.Error("an uncompressed reply was accepted")

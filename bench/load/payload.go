@@ -43,8 +43,8 @@ func (k Kind) payload(size, number int) []byte {
 	return p
 }
 
-// fill repeats text from a random rune on and pads the end, where a rune may
-// not fit, with full stops.
+// fill repeats text from a random rune on and pads the end, where a rune may not fit, with full
+// stops.
 func fill(size int, rng *rand.Rand, text string) []byte {
 	runes := []rune(text)
 	p := make([]byte, 0, size)
@@ -58,8 +58,8 @@ func fill(size int, rng *rand.Rand, text string) []byte {
 	return append(p, strings.Repeat(".", size-len(p))...)
 }
 
-// trades is a page of a market feed: the same fields and names in every
-// message, about one figure in eight changed since the message before.
+// trades is a page of a market feed: the same fields and names in every message, about one figure
+// in eight changed since the message before.
 func trades(size, number int) []byte {
 	var b strings.Builder
 	b.WriteString(`{"channel":"trades","items":[`)

@@ -1,7 +1,7 @@
 package load
 
-// One thread, one epoll instance, edge-triggered: the cheapest client this
-// side of the kernel, which is what keeps it from being the bottleneck.
+// One thread, one epoll instance, edge-triggered: the cheapest client this side of the kernel,
+// which is what keeps it from being the bottleneck.
 
 import (
 	"errors"
@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stall is how long the server may answer nothing at all before a
-// measurement fails.
+// stall is how long the server may answer nothing at all before a measurement fails.
 const stall = 10 * time.Second
 
 var errStalled = errors.New("the server stopped answering")
@@ -47,8 +46,7 @@ func (p *poller) add(fd, index int) error {
 	return nil
 }
 
-// wait calls ready with the index of every socket that has become readable or
-// writable.
+// wait calls ready with the index of every socket that has become readable or writable.
 func (p *poller) wait(ready func(index int) error) error {
 	n, err := unix.EpollWait(p.fd, p.events, int(stall.Milliseconds()))
 	if err == unix.EINTR {
@@ -69,18 +67,6 @@ func (p *poller) wait(ready func(index int) error) error {
 }
 
 func (p *poller) close() { unix.Close(p.fd) }
-
-// read reads what has arrived; ok is false if nothing has.
-func read(fd int, buf []byte) (n int, ok bool, err error) {
-	n, err = unix.Read(fd, buf)
-	switch {
-	case err == unix.EAGAIN:
-		return 0, false, nil
-	case err != nil || n == 0:
-		return 0, false, fmt.Errorf("read: %w", orEOF(err))
-	}
-	return n, true, nil
-}
 
 // write writes what the socket takes and returns the rest.
 func write(fd int, p []byte) (rest []byte, err error) {

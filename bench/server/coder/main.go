@@ -14,17 +14,17 @@ import (
 func main() {
 	serve.Main(func(o serve.Options) serve.Program {
 		options := websocket.AcceptOptions{CompressionMode: compression(o)}
-		group := serve.NewGroup[*websocket.Conn](o)
+		members := serve.NewMembers[*websocket.Conn](o)
 		echo := func(ctx context.Context, c *websocket.Conn) {
 			defer c.CloseNow()
-			group.Add(c)
-			defer group.Remove(c)
+			members.Add(c)
+			defer members.Remove(c)
+			echoOne := echoOne
+			if o.Contexts {
+				echoOne = echoOneInTime
+			}
 			for {
-				messageType, p, err := c.Read(ctx)
-				if err != nil {
-					return
-				}
-				if err := c.Write(ctx, messageType, p); err != nil {
+				if err := echoOne(ctx, o, c); err != nil {
 					return
 				}
 			}
@@ -45,7 +45,7 @@ func main() {
 			}),
 			// The library has no prepared messages: one Write per connection.
 			Broadcast: func(payload []byte) {
-				group.Each(func(c *websocket.Conn) {
+				members.Each(func(c *websocket.Conn) {
 					if err := c.Write(context.Background(), websocket.MessageBinary, payload); err != nil {
 						log.Print(err)
 					}
@@ -53,6 +53,30 @@ func main() {
 			},
 		}
 	})
+}
+
+func echoOne(ctx context.Context, o serve.Options, c *websocket.Conn) error {
+	messageType, p, err := c.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if o.Writers > 0 {
+		return o.Write(func() error { return c.Write(ctx, messageType, p) })
+	}
+	return c.Write(ctx, messageType, p)
+}
+
+// echoOneInTime is echoOne with a context of its own for each call.
+func echoOneInTime(ctx context.Context, _ serve.Options, c *websocket.Conn) error {
+	reading, cancel := context.WithTimeout(ctx, serve.CallTimeout)
+	messageType, p, err := c.Read(reading)
+	cancel()
+	if err != nil {
+		return err
+	}
+	writing, cancel := context.WithTimeout(ctx, serve.CallTimeout)
+	defer cancel()
+	return c.Write(writing, messageType, p)
 }
 
 func compression(o serve.Options) websocket.CompressionMode {

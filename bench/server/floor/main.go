@@ -1,6 +1,6 @@
-// The floor: what echoing bytes over net.Conn costs when there is no
-// WebSocket. It answers the handshake, then returns every byte as it came,
-// mask included; the load generator expects exactly that of it.
+// The floor: what echoing bytes over net.Conn costs when there is no WebSocket. It answers the
+// handshake, then returns every byte as it came, mask included; the load generator expects exactly
+// that of it.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 
 func main() {
 	serve.Main(func(o serve.Options) serve.Program {
-		group := serve.NewGroup[net.Conn](o)
+		members := serve.NewMembers[net.Conn](o)
 		return serve.Program{
 			Serve: func(ln net.Listener) error {
 				for {
@@ -30,16 +30,15 @@ func main() {
 							c.Close()
 							return
 						}
-						group.Add(c)
-						// A new goroutine, because parsing has grown the
-						// stack of this one.
-						go echo(c, o.Buffer)
+						members.Add(c)
+						// A new goroutine, because parsing has grown the stack of this one.
+						go echo(c, o)
 					}()
 				}
 			},
 			Broadcast: func(payload []byte) {
-				frame := append(binary.BigEndian.AppendUint16([]byte{0x82, 126}, uint16(len(payload))), payload...)
-				group.Each(func(c net.Conn) {
+				frame := frame(payload)
+				members.Each(func(c net.Conn) {
 					if _, err := c.Write(frame); err != nil {
 						log.Print(err)
 					}
@@ -64,16 +63,40 @@ func handshake(c net.Conn) error {
 	return err
 }
 
-func echo(c net.Conn, size int) {
+func echo(c net.Conn, o serve.Options) {
 	defer c.Close()
-	buf := make([]byte, size)
+	buf := make([]byte, o.Buffer)
 	for {
 		n, err := c.Read(buf)
 		if err != nil {
 			return
 		}
-		if _, err := c.Write(buf[:n]); err != nil {
+		if o.Writers > 0 {
+			err = writeFromMany(o, c, buf[:n])
+		} else {
+			_, err = c.Write(buf[:n])
+		}
+		if err != nil {
 			return
 		}
 	}
+}
+
+func writeFromMany(o serve.Options, c net.Conn, p []byte) error {
+	return o.Write(func() error {
+		_, err := c.Write(p)
+		return err
+	})
+}
+
+// frame returns payload as a binary message.
+func frame(payload []byte) []byte {
+	head := []byte{0x82, 127}
+	if n := len(payload); n < 1<<16 {
+		head[1] = 126
+		head = binary.BigEndian.AppendUint16(head, uint16(n))
+	} else {
+		head = binary.BigEndian.AppendUint64(head, uint64(n))
+	}
+	return append(head, payload...)
 }

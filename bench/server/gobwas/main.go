@@ -1,6 +1,5 @@
-// The echo server of gobwas/ws tuned by hand: no net/http, one reused buffer,
-// header and payload in one write. Text is not validated; control frames are
-// answered only as far as an echo needs.
+// The echo server of gobwas/ws tuned by hand: no net/http, one reused buffer, header and payload in
+// one write. Text is not validated; control frames are answered only as far as an echo needs.
 package main
 
 import (
@@ -18,7 +17,7 @@ import (
 
 func main() {
 	serve.Main(func(o serve.Options) serve.Program {
-		group := serve.NewGroup[net.Conn](o)
+		members := serve.NewMembers[net.Conn](o)
 		return serve.Program{
 			Serve: func(ln net.Listener) error {
 				for {
@@ -31,8 +30,8 @@ func main() {
 						if _, err := ws.Upgrade(c); err != nil {
 							return
 						}
-						group.Add(c)
-						defer group.Remove(c)
+						members.Add(c)
+						defer members.Remove(c)
 						echo(c)
 					}()
 				}
@@ -42,7 +41,7 @@ func main() {
 				if err != nil {
 					log.Fatal(err)
 				}
-				group.Each(func(c net.Conn) {
+				members.Each(func(c net.Conn) {
 					if _, err := c.Write(frame); err != nil {
 						log.Print(err)
 					}
@@ -54,8 +53,8 @@ func main() {
 
 var errTooBig = errors.New("message too big")
 
-// echo answers whole frames. The front of buf is room for the header of the
-// answer, so that one Write sends both.
+// echo answers whole frames. The front of buf is room for the header of the answer, so that one
+// Write sends both.
 func echo(c net.Conn) error {
 	in := bufio.NewReader(c)
 	buf := make([]byte, ws.MaxHeaderSize, 512)

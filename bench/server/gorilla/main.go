@@ -1,10 +1,11 @@
-// The echo server of gorilla/websocket: its own echo example without the log
-// lines. server/websocket is this file with another import path.
+// The echo server of gorilla/websocket: its own echo example without the log lines.
+// server/websocket is this file with another import path.
 package main
 
 import (
 	"log"
 	"net/http"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -15,11 +16,11 @@ import (
 func main() {
 	serve.Main(func(o serve.Options) serve.Program {
 		upgrader := websocket.Upgrader{EnableCompression: o.Deflate}
-		group := serve.NewGroup[*websocket.Conn](o)
+		members := serve.NewMembers[*websocket.Conn](o)
 		echo := func(c *websocket.Conn) {
 			defer c.Close()
-			group.Add(c)
-			defer group.Remove(c)
+			members.Add(c)
+			defer members.Remove(c)
 			for {
 				messageType, p, err := c.ReadMessage()
 				if err != nil {
@@ -28,7 +29,14 @@ func main() {
 				if o.UTF8 && messageType == websocket.TextMessage && !utf8.Valid(p) {
 					return
 				}
-				if err := c.WriteMessage(messageType, p); err != nil {
+				if o.Writers > 0 {
+					err = writeFromMany(o, c, messageType, p)
+				} else {
+					members.Lock()
+					err = c.WriteMessage(messageType, p)
+					members.Unlock()
+				}
+				if err != nil {
 					return
 				}
 			}
@@ -52,12 +60,22 @@ func main() {
 				if err != nil {
 					log.Fatal(err)
 				}
-				group.Each(func(c *websocket.Conn) {
+				members.Each(func(c *websocket.Conn) {
 					if err := c.WritePreparedMessage(message); err != nil {
 						log.Print(err)
 					}
 				})
 			},
 		}
+	})
+}
+
+// writeFromMany writes from many goroutines, which take turns by a mutex.
+func writeFromMany(o serve.Options, c *websocket.Conn, messageType int, p []byte) error {
+	var mu sync.Mutex
+	return o.Write(func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		return c.WriteMessage(messageType, p)
 	})
 }

@@ -1,5 +1,4 @@
-// The echo server of lxzan/gws: its own echo example, its Broadcaster for
-// fan-out.
+// The echo server of lxzan/gws: its own echo example, its Broadcaster for broadcasts.
 package main
 
 import (
@@ -14,23 +13,28 @@ import (
 
 type handler struct {
 	gws.BuiltinEventHandler
-	group *serve.Group[*gws.Conn]
+	options serve.Options
+	members *serve.Members[*gws.Conn]
 }
 
-func (h *handler) OnOpen(c *gws.Conn) { h.group.Add(c) }
+func (h *handler) OnOpen(c *gws.Conn) { h.members.Add(c) }
 
-func (h *handler) OnClose(c *gws.Conn, _ error) { h.group.Remove(c) }
+func (h *handler) OnClose(c *gws.Conn, _ error) { h.members.Remove(c) }
 
 func (h *handler) OnPing(c *gws.Conn, payload []byte) { _ = c.WritePong(payload) }
 
 func (h *handler) OnMessage(c *gws.Conn, m *gws.Message) {
 	defer m.Close()
+	if h.options.Writers > 0 {
+		_ = h.options.Write(func() error { return c.WriteMessage(m.Opcode, m.Bytes()) })
+		return
+	}
 	_ = c.WriteMessage(m.Opcode, m.Bytes())
 }
 
 func main() {
 	serve.Main(func(o serve.Options) serve.Program {
-		h := &handler{group: serve.NewGroup[*gws.Conn](o)}
+		h := &handler{options: o, members: serve.NewMembers[*gws.Conn](o)}
 		upgrader := gws.NewUpgrader(h, &gws.ServerOption{
 			CheckUtf8Enabled:    true,
 			ReadMaxPayloadSize:  serve.MessageLimit,
@@ -59,7 +63,7 @@ func main() {
 			Broadcast: func(payload []byte) {
 				b := gws.NewBroadcaster(gws.OpcodeBinary, payload)
 				defer b.Close()
-				h.group.Each(func(c *gws.Conn) {
+				h.members.Each(func(c *gws.Conn) {
 					if err := b.Broadcast(c); err != nil {
 						log.Print(err)
 					}

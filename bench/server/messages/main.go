@@ -1,5 +1,5 @@
-// The echo server of this module with its own read loop: a range over
-// Messages, which reuses one buffer.
+// The echo server of this module with its own read loop: a range over Messages, which reuses one
+// buffer.
 package main
 
 import (
@@ -26,23 +26,34 @@ func main() {
 				}
 				c.SetReadLimit(serve.MessageLimit)
 				if o.Detached {
-					go echo(c)
+					go echo(o, c)
 					return
 				}
-				echo(c)
+				echo(o, c)
 			}),
 		}
 	})
 }
 
-func echo(c *websocket.Conn) {
+func echo(o serve.Options, c *websocket.Conn) {
 	defer c.Close()
 	for m, err := range c.Messages(context.Background()) {
 		if err != nil {
 			return
 		}
-		if err := c.WriteMessage(m.Type, m.Data); err != nil {
+		if o.Writers > 0 {
+			err = writeFromMany(o, c, m)
+		} else {
+			err = c.WriteMessage(m.Type, m.Data)
+		}
+		if err != nil {
 			return
 		}
 	}
+}
+
+// writeFromMany writes from many goroutines without a lock of the program's: WriteMessage may be
+// called concurrently.
+func writeFromMany(o serve.Options, c *websocket.Conn, m websocket.Message) error {
+	return o.Write(func() error { return c.WriteMessage(m.Type, m.Data) })
 }

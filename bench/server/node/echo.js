@@ -28,8 +28,13 @@ require('readline')
   .on('line', (line) => {
     if (line === 'gc') {
       for (let i = 0; i < 4; i++) global.gc();
-    } else if (line.startsWith('broadcast ')) {
-      const payload = Buffer.from(line.slice('broadcast '.length));
+      console.log(`ok ${process.memoryUsage().heapUsed}`);
+      return;
+    }
+    const [, times, text] = line.match(/^broadcast (\d+) (.*)$/);
+    for (let i = 0; i < Number(times); i++) {
+      const payload = Buffer.from(text);
+      payload[0] += i;
       for (const socket of server.clients) socket.send(payload, { binary: true });
     }
     console.log('ok');

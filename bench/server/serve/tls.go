@@ -1,7 +1,6 @@
 package serve
 
-// The certificate of the TLS scenarios: ECDSA P-256, self-signed, made at
-// start and never stored.
+// The certificate of the TLS scenarios: ECDSA P-256, self-signed, made at start and never stored.
 
 import (
 	"crypto/ecdsa"

@@ -1,0 +1,148 @@
+package websocket
+
+import "time"
+
+// Delayed writes. While the reader has another whole frame buffered, the answers to the frames
+// before it need no system call of their own: frames stay in pending, and leave as one write when
+// the reader is about to wait, when they pass delayLimit, at Flush, Close, Shutdown and any close
+// frame, and at the latest writeHalf.delay after the first of them. With one message in flight the
+// reader never has another buffered, and nothing is delayed.
+//
+// Delayed frames leave through flushLocked or, where nothing may wait, tryFlushLocked.
+
+const (
+	defaultWriteDelay = 200 * time.Microsecond
+
+	delayLimit = 16 << 10 // bytes of frames that may be delayed
+)
+
+// Whether pending has frames that were delayed.
+const (
+	delayedNone = iota
+	delayedPending
+	delayedWriting // and a goroutine is writing them
+)
+
+// sendLocked sends what is pending, or delays it until the reader's next wait.
+func (w *writeHalf) sendLocked() error {
+	if w.more.Load() && w.n < delayLimit && w.conn.state.Load() == stateOpen {
+		if w.delayed.Load() == delayedNone || !w.timerArmed {
+			w.delayLocked()
+		}
+		// The reader stores more and then loads delayed: one of the two sees the other's.
+		if w.more.Load() {
+			return nil
+		}
+	}
+	return w.flushLocked()
+}
+
+// delayLocked leaves what is pending to the reader's next wait, or the timer.
+func (w *writeHalf) delayLocked() {
+	w.delayed.Store(delayedPending)
+	if !w.timerArmed {
+		w.startTimerLocked(w.delay)
+	}
+}
+
+// tryFlushLocked sends what is pending as far as that takes no waiting, and leaves the rest to the
+// timer's goroutine.
+func (w *writeHalf) tryFlushLocked() {
+	if w.n == 0 || w.err != nil {
+		return
+	}
+	if w.conn.socket != nil {
+		n := w.tryWriteSocket()
+		if n == int(w.n) {
+			w.writtenLocked(nil)
+			return
+		}
+		w.n = int32(copy(w.pending.b, w.pending.b[n:w.n]))
+	}
+	w.delayed.Store(delayedPending)
+	w.startTimerLocked(0)
+}
+
+// beginWriteLocked is called before pending is written by a call that may wait.
+func (w *writeHalf) beginWriteLocked() {
+	if w.delayed.Load() != delayedNone {
+		w.delayed.Store(delayedWriting)
+	}
+}
+
+func (w *writeHalf) startTimerLocked(d time.Duration) {
+	w.timerArmed = true
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.flushFromTimer)
+	} else {
+		w.timer.Reset(d)
+	}
+}
+
+// flushFromTimer sends delayed frames from the timer's goroutine.
+func (w *writeHalf) flushFromTimer() {
+	w.more.Store(false) // until the reader comes back
+	if !w.mu.TryLock() {
+		w.leaveWork()
+		return
+	}
+	w.timerArmed = false
+	if w.n > 0 && w.err == nil {
+		// The frames were accepted in time: a deadline that has passed since does not apply to
+		// them. One that is set from now on does.
+		soon := time.Now().Add(closeWait)
+		if d := w.deadline.Deadline(); !d.IsZero() && d.Before(soon) {
+			w.deadline.overrideWith(noContext, soon, overrideTimer)
+			w.flushLocked()
+			w.deadline.restore()
+		} else {
+			w.flushLocked()
+		}
+	}
+	w.unlock()
+}
+
+// tryFlush is the reader's flush: it neither waits for a writer nor for the socket.
+func (w *writeHalf) tryFlush() {
+	if !w.mu.TryLock() {
+		w.leaveWork()
+		return
+	}
+	w.tryFlushLocked()
+	w.unlock()
+}
+
+// flushBeforeClose sends delayed frames for Close, within closeWait. If another goroutine is writing
+// them it leaves them to that one, which the peer may have wait.
+func (w *writeHalf) flushBeforeClose() {
+	soon := time.Now().Add(closeWait)
+	if !w.mu.TryLock() && (w.delayed.Load() == delayedWriting || w.wait(noContext, until(soon)) != nil) {
+		return
+	}
+	if w.err == nil {
+		w.deadline.overrideWith(noContext, soon, overrideStrict)
+		w.flushLocked()
+	}
+	w.unlock()
+}
+
+// until is a deadline that does not change.
+type until time.Time
+
+func (u until) Deadline() time.Time { return time.Time(u) }
+
+// Flush sends at once what earlier writes left to be sent together with later ones. It is needed
+// only where even WriteDelay is too long a wait. It returns the error of that write, which is
+// permanent, and nil after a close frame.
+func (c *Conn) Flush() error {
+	w := &c.write
+	err := w.lock(noContext)
+	if err == nil {
+		err = w.flushLocked()
+		w.unlock()
+	}
+	if err == ErrCloseSent {
+		return nil // a close frame takes all before it along
+	}
+	return err
+}

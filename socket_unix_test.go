@@ -1,0 +1,60 @@
+//go:build unix
+
+package websocket
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A message as long as the one before it takes one read.
+func TestLongMessageIsReadAtOnce(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true})
+	want := strings.Repeat("x", 30_000)
+	for range 100 { // it may come in pieces, but hardly every time
+		p.send(textFrame(want))
+		wantRead(t, c, want)
+		if c.socket.n == 30_000+8 {
+			return
+		}
+	}
+	t.Errorf("the last read into the buffer took %d bytes of the message", c.socket.n)
+}
+
+// A peer that stops after the first bytes of a frame ties up no large buffer,
+// whatever it sent before.
+func TestLargeBufferIsGivenBack(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true})
+	large := strings.Repeat("x", 60_000)
+	for range 2 {
+		go p.send(textFrame(large))
+		wantRead(t, c, large)
+	}
+	p.Write([]byte("\x81"))
+	for c.read.buf.r == c.read.buf.w {
+		c.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+		if err := readErr(c); !isTimeout(err) {
+			t.Fatal(err)
+		}
+	}
+	if n := len(c.read.buf.buf.b); n > defaultBufferSize {
+		t.Errorf("a byte is kept in a buffer of %d bytes", n)
+	}
+	c.SetReadDeadline(time.Time{})
+	go p.Write([]byte("\x82\x00\x00\x00\x00hi"))
+	wantRead(t, c, "hi")
+}
+
+// Through the raw path of a socket. The delay is never waited for.
+func TestHeldTogetherOverTCP(t *testing.T) {
+	frames, joined := numbered(16)
+	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
+	s := &sink{Conn: c.nc}
+	c.nc = s
+	p.send(frames...)
+	if err := echoes[0].echo(c, 16); err != nil {
+		t.Fatal(err)
+	}
+	s.wantWrites(t, false, joined)
+}
