@@ -6,7 +6,6 @@ package gorilla
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -32,7 +31,7 @@ const (
 var moduleSuites = map[string]moduleSuite{
 	"client-go": {
 		packages: []string{"k8s.io/client-go/transport/websocket", "k8s.io/client-go/tools/remotecommand", "k8s.io/client-go/tools/portforward"},
-		atLeast:  45,
+		atLeast:  40,
 		skip:     map[string]string{"TestSPDYExecutorStream": noLibrary},
 	},
 	"go-ethereum": {
@@ -111,8 +110,8 @@ var moduleSuites = map[string]moduleSuite{
 	},
 	"go-socket.io": {
 		packages: []string{"github.com/googollee/go-socket.io/engineio", "github.com/googollee/go-socket.io/engineio/transport/websocket"},
-		atLeast:  5,
-		skip:     map[string]string{"TestEngineUpgrade": slowTest},
+		atLeast:  4,
+		skip:     map[string]string{"TestEngineUpgrade": "takes a minute to end, and " + racyTest},
 	},
 }
 
@@ -263,7 +262,7 @@ func runModules(t *testing.T, dir string, args []string) *moduleRun {
 	}
 	for test := range run.results {
 		if test.name == "" && run.results[test] == "fail" {
-			t.Log(fmt.Sprintf("%s: some tests fail\n", test.pkg))
+			t.Logf("some tests of %s fail", test.pkg)
 		}
 	}
 	return run

@@ -150,18 +150,18 @@ func TestUpgrade(t *testing.T) {
 // often does; an http.Handler that is given it sees neither http.Hijacker nor Unwrap.
 type hiding struct{ http.ResponseWriter }
 
-// opaque lists what hides http.Hijacker: the error names the type and the method that is missing.
+// opaque lists what hides http.Hijacker: the error names the type and the remedy.
 var opaque = []struct {
-	name, wrapper string
-	wrap          func(h http.HandlerFunc) http.Handler
+	name, wrapper, remedy string
+	wrap                  func(h http.HandlerFunc) http.Handler
 }{
-	{"http.TimeoutHandler", "*http.timeoutWriter", func(h http.HandlerFunc) http.Handler {
+	{"http.TimeoutHandler", "*http.timeoutWriter", "http.TimeoutHandler can never", func(h http.HandlerFunc) http.Handler {
 		return http.TimeoutHandler(h, time.Minute, "")
 	}},
-	{"a wrapper without Unwrap", "middleware.hiding", func(h http.HandlerFunc) http.Handler {
+	{"a wrapper without Unwrap", "middleware.hiding", "Unwrap() http.ResponseWriter", func(h http.HandlerFunc) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h(hiding{w}, r) })
 	}},
-	{"one behind others", "*http.timeoutWriter", func(h http.HandlerFunc) http.Handler {
+	{"one behind others", "*http.timeoutWriter", "http.TimeoutHandler can never", func(h http.HandlerFunc) http.Handler {
 		return http.TimeoutHandler(otelhttp.NewHandler(handlers.LoggingHandler(io.Discard, h), "websocket"), time.Minute, "")
 	}},
 }
@@ -190,7 +190,7 @@ func TestHijackerHidden(t *testing.T) {
 			if _, ok := err.(websocket.HandshakeError); !ok {
 				t.Fatalf("Upgrade returned a %T, %v", err, err)
 			}
-			for _, part := range []string{m.wrapper, "http.Hijacker", "Unwrap() http.ResponseWriter"} {
+			for _, part := range []string{m.wrapper, "http.Hijacker", m.remedy} {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("the error does not name %s: %v", part, err)
 				}
