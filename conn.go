@@ -112,9 +112,6 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // the dial function provided. Reading from it, writing to it or setting its deadlines corrupts the
 // WebSocket connection.
 func (c *Conn) NetConn() net.Conn {
-	if b, ok := c.nc.(*bodyConn); ok {
-		return b.Conn
-	}
 	return c.nc
 }
 
