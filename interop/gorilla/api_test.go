@@ -56,6 +56,8 @@ var additions = map[string]string{
 	"field Dialer.KeepAlive":            ".KeepAlive",
 	"field Dialer.WriteDelay":           "time.Duration",
 
+	"func HTTP2Handler": "func(net/http.Handler) net/http.Handler",
+
 	"const CloseBadGateway": "untyped int 1014",
 }
 
