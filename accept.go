@@ -126,6 +126,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		compression:     u.Compression,
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
+		readLimit:       u.ReadLimit,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
@@ -137,11 +138,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		nc.Close()
 		return nil, err
 	}
-	c := newConn(nc, cfg)
-	if u.ReadLimit != 0 {
-		c.SetReadLimit(u.ReadLimit)
-	}
-	return c, nil
+	return newConn(nc, cfg), nil
 }
 
 // negotiate decides on a request without touching the connection.
