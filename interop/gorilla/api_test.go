@@ -51,6 +51,7 @@ var additions = map[string]string{
 	"field Upgrader.WriteDelay":         "time.Duration",
 	"field Upgrader.Origins":            "[]string",
 	"field Upgrader.RequireSubprotocol": "bool",
+	"field Dialer.ReadLimit":            "int64",
 	"field Upgrader.ReadLimit":          "int64",
 	"field Dialer.Compression":          ".CompressionOptions",
 	"field Dialer.KeepAlive":            ".KeepAlive",
