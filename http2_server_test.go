@@ -333,6 +333,38 @@ func TestHTTP2ServerHandlerReturns(t *testing.T) {
 	})
 }
 
+// Handle has no socket to wait for, and works.
+func TestHTTP2ServerHandle(t *testing.T) {
+	var ended chan error // made in the bubble
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.Handle(func(c *websocket.Conn, m websocket.Message, err error) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			c.WriteMessage(m.Type, m.Data)
+		})
+	})
+	inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
+		ended = make(chan error, 1)
+		c := s.dial("/")
+		for range 10 {
+			roundTrip(t, c, 1000)
+		}
+		if err := c.Shutdown(context.Background(), websocket.CloseNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			t.Error(err)
+		}
+	})
+}
+
 // The server's time-outs are for requests.
 func TestHTTP2ServerTimeouts(t *testing.T) {
 	srv := &http.Server{ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: time.Second}
