@@ -122,7 +122,8 @@ func TestHTTP2ReadDeadline(t *testing.T) {
 	})
 }
 
-// A write deadline that passes between Writes is not noticed; one that passes in a Write ends it and resets the stream.
+// A write deadline that passes between Writes is not noticed; one that passes in a Write ends it
+// and resets the stream.
 func TestHTTP2WriteDeadline(t *testing.T) {
 	inStream(t, nil, func(t *testing.T, s *hijackedStream) {
 		defer s.end()
@@ -159,8 +160,8 @@ func TestHTTP2WriteDeadline(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing from the whole HTTP/2 connection, so that not even a reset can be sent, does not hold up
-// deadlines and Close. Only the handler's goroutine has to wait.
+// A peer that takes nothing from the whole HTTP/2 connection, so that not even a reset can be sent,
+// does not hold up deadlines and Close. Only the handler's goroutine has to wait.
 func TestHTTP2ConnectionStalled(t *testing.T) {
 	for _, how := range []string{"deadline", "Close"} {
 		t.Run(how, func(t *testing.T) {
@@ -222,6 +223,10 @@ func TestHTTP2Close(t *testing.T) {
 				t.Errorf("%d: %v", i, err)
 			}
 		}
+		if s.w.resets != 0 {
+			t.Error("the stream was reset at once")
+		}
+		time.Sleep(time.Minute)
 		if s.w.resets != 1 {
 			t.Errorf("%d resets", s.w.resets)
 		}
@@ -234,6 +239,30 @@ func TestHTTP2Close(t *testing.T) {
 		}
 		close(s.leave)
 		<-s.served
+	})
+}
+
+// What a Write has given to net/http leaves after Close.
+func TestHTTP2CloseSending(t *testing.T) {
+	inStream(t, nil, func(t *testing.T, s *hijackedStream) {
+		s.w.stall = make(chan struct{})
+		written := make(chan error)
+		go func() {
+			_, err := s.Write([]byte("hello"))
+			written <- err
+		}()
+		synctest.Wait()
+		s.Close()
+		if err := <-written; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		close(s.w.stall)
+		close(s.leave)
+		<-s.served
+		time.Sleep(time.Minute)
+		if s.w.resets != 0 || s.w.written() != "hello" {
+			t.Errorf("%d resets, written %q", s.w.resets, s.w.written())
+		}
 	})
 }
 
@@ -355,8 +384,8 @@ func TestHTTP2ConcurrentWrites(t *testing.T) {
 	})
 }
 
-// The request's context is that of HTTP/1.1: BaseContext ends it, and what ends the stream does not, so that what has
-// arrived can be read.
+// The request's context is that of HTTP/1.1: BaseContext ends it, and what ends the stream does
+// not, so that what has arrived can be read.
 func TestHTTP2Context(t *testing.T) {
 	cause := errors.New("the program ends")
 	t.Run("BaseContext", func(t *testing.T) {
