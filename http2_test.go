@@ -178,6 +178,12 @@ func (w *streamWriter) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
+func (w *streamWriter) resetCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.resets
+}
+
 func (w *streamWriter) written() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -136,7 +136,7 @@ func TestHTTP2WriteDeadline(t *testing.T) {
 		if n, err := s.Write([]byte("first")); n != 5 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		if s.w.resets != 0 {
+		if s.w.resetCount() != 0 {
 			t.Error("the stream was reset")
 		}
 		s.w.stall = make(chan struct{})
@@ -148,8 +148,8 @@ func TestHTTP2WriteDeadline(t *testing.T) {
 		if _, err := s.Write([]byte("third")); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a Write after one that did not end: %v", err)
 		}
-		if s.w.resets != 1 || s.w.written() != "first" {
-			t.Errorf("%d resets, written %q", s.w.resets, s.w.written())
+		if s.w.resetCount() != 1 || s.w.written() != "first" {
+			t.Errorf("%d resets, written %q", s.w.resetCount(), s.w.written())
 		}
 		// It can still be read what has come.
 		s.body.receive("hello", errStreamReset)
@@ -223,12 +223,12 @@ func TestHTTP2Close(t *testing.T) {
 				t.Errorf("%d: %v", i, err)
 			}
 		}
-		if s.w.resets != 0 {
+		if s.w.resetCount() != 0 {
 			t.Error("the stream was reset at once")
 		}
 		time.Sleep(time.Minute)
-		if s.w.resets != 1 {
-			t.Errorf("%d resets", s.w.resets)
+		if s.w.resetCount() != 1 {
+			t.Errorf("%d resets", s.w.resetCount())
 		}
 		_, rerr := s.Read(make([]byte, 1))
 		_, werr := s.Write(make([]byte, 1))
@@ -260,8 +260,8 @@ func TestHTTP2CloseSending(t *testing.T) {
 		close(s.leave)
 		<-s.served
 		time.Sleep(time.Minute)
-		if s.w.resets != 0 || s.w.written() != "hello" {
-			t.Errorf("%d resets, written %q", s.w.resets, s.w.written())
+		if s.w.resetCount() != 0 || s.w.written() != "hello" {
+			t.Errorf("%d resets, written %q", s.w.resetCount(), s.w.written())
 		}
 	})
 }
@@ -271,8 +271,8 @@ func TestHTTP2CloseIdle(t *testing.T) {
 	inStream(t, nil, func(t *testing.T, s *hijackedStream) {
 		s.Write([]byte("hello"))
 		s.end()
-		if s.w.resets != 0 || s.w.status != 200 || s.w.written() != "hello" {
-			t.Errorf("%d resets, status %d, written %q", s.w.resets, s.w.status, s.w.written())
+		if s.w.resetCount() != 0 || s.w.status != 200 || s.w.written() != "hello" {
+			t.Errorf("%d resets, status %d, written %q", s.w.resetCount(), s.w.status, s.w.written())
 		}
 	})
 }
