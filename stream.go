@@ -119,7 +119,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if len(in.data) == 0 && !in.working {
+	if !in.working && len(in.data) == 0 {
 		size := min(max(len(p), defaultBufferSize), maxPiece)
 		in.start(func() error { return s.fetch(size) })
 	}

@@ -86,4 +86,3 @@ func TestPipeIsNetConn(t *testing.T) {
 		return c1, c2, func() { closeBoth(c1, c2) }, nil
 	})
 }
-
