@@ -71,7 +71,8 @@ func TestPipeRoles(t *testing.T) {
 		a, b := newPipe()
 		c := NewConn(a, ConnOptions{Server: server})
 		p := newPeer(t, b, server)
-		p.send(binaryFrame("right"), binaryFrame("wrong").fromWrongEnd())
+		p.send(binaryFrame("right"))
+		p.Write(wireBytes([]wireFrame{binaryFrame("wrong")}, !server))
 		wantRead(t, c, "right")
 		var v *ProtocolError
 		if err := readErr(c); !errors.As(err, &v) {
