@@ -54,6 +54,7 @@ var additions = map[string]string{
 	"field Upgrader.ReadLimit":          "int64",
 	"field Dialer.Compression":          ".CompressionOptions",
 	"field Dialer.KeepAlive":            ".KeepAlive",
+	"field Dialer.ReadLimit":            "int64",
 	"field Dialer.WriteDelay":           "time.Duration",
 
 	"func HTTP2Handler": "func(net/http.Handler) net/http.Handler",

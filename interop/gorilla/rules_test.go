@@ -23,7 +23,8 @@ const (
 	rowTimeout    = "a read timeout kills the connection"
 	rowPanic      = "1000th read of a dead connection panics"
 	rowUnoffered  = "client accepts unoffered subprotocol or extension"
-	rowRequest    = "two keys, two versions"
+	rowEarly      = "a client that sends a frame right behind its request"
+	rowRequest    = "a wrong version is answered with 400"
 	rowViolation  = "an anonymous error for a protocol violation"
 	rowWindows    = "window bits and context takeover never negotiated"
 
