@@ -23,8 +23,7 @@ const (
 	rowTimeout    = "a read timeout kills the connection"
 	rowPanic      = "1000th read of a dead connection panics"
 	rowUnoffered  = "client accepts unoffered subprotocol or extension"
-	rowEarly      = "a client that sends a frame right behind its request"
-	rowRequest    = "a wrong version is answered with 400"
+	rowRequest    = "two keys, two versions"
 	rowViolation  = "an anonymous error for a protocol violation"
 	rowWindows    = "window bits and context takeover never negotiated"
 
@@ -35,6 +34,7 @@ const (
 	rowFraming     = "a client cuts messages into frames"
 	rowJSON        = "WriteJSON sends an empty message if the value cannot be encoded"
 	rowWrapped     = "IsCloseError by type assertion"
+	rowEarly       = "a client that sends a frame right behind its request is cut off"
 	rowOrigin      = "the same origin is the same host"
 	rowHeader      = "responseHeader can have names that are not tokens"
 	rowReason      = "the answer to a rejected request is the name of the status"
