@@ -69,6 +69,9 @@ type Upgrader struct {
 	// WriteDelay bounds how long a small write is held to leave with the next one while more messages
 	// are waiting to be read. Zero means 200 µs, a negative value that writes are never held.
 	WriteDelay time.Duration
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -122,6 +125,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		compression:     u.Compression,
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
+		trace:           u.Trace,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {

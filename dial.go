@@ -81,6 +81,9 @@ type Dialer struct {
 	// WriteDelay bounds how long a small write is held to leave with the next one while more messages
 	// are waiting to be read. Zero means 200 µs, a negative value that writes are never held.
 	WriteDelay time.Duration
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // DefaultDialer takes the proxy from the environment (see http.ProxyFromEnvironment) and gives up
@@ -144,6 +147,7 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		compression:     d.Compression,
 		keepAlive:       d.KeepAlive,
 		writeDelay:      d.WriteDelay,
+		trace:           d.Trace,
 	}
 	if cfg.subprotocol, err = checkResponse(resp, key, offered); err == nil {
 		cfg.deflate, err = checkDeflate(resp.Header["Sec-Websocket-Extensions"], d.EnableCompression, d.Compression)
