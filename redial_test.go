@@ -204,7 +204,7 @@ func TestRedialRetryAfter(t *testing.T) {
 					break
 				}
 			}
-			if w := s.wait(1); w < row.want || w >= row.want+time.Second {
+			if w := s.wait(1); w <= row.want || w >= row.want+time.Second {
 				t.Errorf("the wait was %v, want %v and less than a second more", w, row.want)
 			}
 		})
