@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math/rand/v2"
 	"net/http"
@@ -55,8 +56,8 @@ type Backoff struct {
 //		}
 //	}
 //
-// An attempt that fails is yielded as a nil connection and the error of DialContext, and the loop
-// goes on. It ends by itself after it has yielded an error that is final: when ctx has ended; when
+// An attempt that fails is yielded as a nil connection and the error of DialContext, to which the
+// status of the server's answer is added if there was one, and the loop goes on. It ends by itself after it has yielded an error that is final: when ctx has ended; when
 // the server answers 401, 403 or 404; when it closed the last connection with CloseError code 1008
 // (ClosePolicyViolation); when the URL or the header cannot be dialled with at all; and when
 // b.Fatal says so. All other ends of a connection, normal ones too, make it dial again; the body can
@@ -68,9 +69,12 @@ func (d *Dialer) Redial(ctx context.Context, url string, header http.Header, b B
 	return func(yield func(*Conn, error) bool) {
 		w := b.waits()
 		for {
-			after, final := time.Duration(0), d.checkRedial(url, header)
-			if final == nil {
+			after, final := time.Duration(0), d.checkRedial(ctx, url, header)
+			if final == nil && ctx.Err() == nil {
 				c, resp, err := d.DialContext(ctx, url, header)
+				if err == ErrBadHandshake && resp.StatusCode != http.StatusSwitchingProtocols {
+					err = fmt.Errorf("%w: the server answered %d %s", err, resp.StatusCode, http.StatusText(resp.StatusCode))
+				}
 				switch {
 				case err == nil:
 					start := time.Now()
@@ -120,14 +124,14 @@ func (c *Conn) ended() error {
 }
 
 // checkRedial returns the error of a dial that fails however often it is tried.
-func (d *Dialer) checkRedial(url string, header http.Header) error {
+func (d *Dialer) checkRedial(ctx context.Context, url string, header http.Header) error {
 	u, err := parseURL(url)
 	if err == nil {
 		var check Dialer
 		if d != nil {
 			check.Subprotocols = d.Subprotocols
 		}
-		_, _, err = check.requestHeader(u, "", header)
+		_, _, err = check.request(ctx, u, "", header)
 	}
 	return err
 }

@@ -229,20 +229,20 @@ func TestRedialFinal(t *testing.T) {
 		header http.Header
 		final  func(error) bool // nil: none is
 	}{
-		{name: "401", serve: status(401), final: func(err error) bool { return err == ErrBadHandshake }},
-		{name: "403", serve: status(403), final: func(err error) bool { return err == ErrBadHandshake }},
-		{name: "404", serve: status(404), final: func(err error) bool { return err == ErrBadHandshake }},
+		{name: "401", serve: status(401), final: func(err error) bool { return errors.Is(err, ErrBadHandshake) }},
+		{name: "403", serve: status(403), final: func(err error) bool { return errors.Is(err, ErrBadHandshake) }},
+		{name: "404", serve: status(404), final: func(err error) bool { return errors.Is(err, ErrBadHandshake) }},
 		{name: "410", serve: status(410)},
 		{name: "429", serve: status(429)},
 		{name: "500", serve: status(500)},
-		{name: "410, fatal", fatal: fatal, serve: status(410), final: func(err error) bool { return err == ErrBadHandshake }},
+		{name: "410, fatal", fatal: fatal, serve: status(410), final: func(err error) bool { return errors.Is(err, ErrBadHandshake) }},
 		{name: "500, not fatal", fatal: fatal, serve: status(500)},
 		{name: "1008", serve: closes(1008), final: func(err error) bool { return IsCloseError(err, 1008) }},
 		{name: "1000", serve: closes(1000)},
 		{name: "1013", serve: closes(1013)},
 		{name: "4001", serve: closes(4001)},
 		{name: "4001, fatal", fatal: fatal, serve: closes(4001), final: func(err error) bool { return IsCloseError(err, 4001) }},
-		{name: "URL", url: "ftp://server.example/", final: func(err error) bool { return strings.Contains(err.Error(), "scheme") }},
+		{name: "URL", url: "ftp://server.example/", final: func(err error) bool { return err == errMalformedURL }},
 		{name: "header", header: http.Header{"Upgrade": {"x"}}, final: func(err error) bool { return strings.Contains(err.Error(), "Upgrade") }},
 	} {
 		bubble(t, row.name, func(t *testing.T) {

@@ -251,7 +251,7 @@ func TestTraceAllocs(t *testing.T) {
 		w.Write(data)
 		w.Close()
 	})
-	if raceEnabled {
+	if raceEnabled() {
 		return
 	}
 	turns := 0
