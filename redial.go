@@ -57,9 +57,11 @@ type Backoff struct {
 //	}
 //
 // An attempt that fails is yielded as a nil connection and the error of DialContext, to which the
-// status of the server's answer is added if there was one, and the loop goes on. It ends by itself after it has yielded an error that is final: when ctx has ended; when
-// the server answers 401, 403 or 404; when it closed the last connection with CloseError code 1008
-// (ClosePolicyViolation); when the URL or the header cannot be dialled with at all; and when
+// status of the server's answer is added if there was one, and the loop goes on.
+//
+// The loop ends by itself after it has yielded an error that is final: when ctx has ended; when the
+// server answers 401, 403 or 404; when it has closed the last connection with the code
+// ClosePolicyViolation (1008); when there can be no request with the URL or the header; and when
 // b.Fatal says so. All other ends of a connection, normal ones too, make it dial again; the body can
 // break out of the loop.
 //
@@ -112,15 +114,7 @@ func (d *Dialer) Redial(ctx context.Context, url string, header http.Header, b B
 func yieldConn(c *Conn, yield func(*Conn, error) bool) (more bool, err error) {
 	defer c.Close()
 	more = yield(c, nil)
-	return more, c.ended()
-}
-
-// ended returns what has ended the connection, nil if nothing has.
-func (c *Conn) ended() error {
-	k := c.controls()
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.pings.err
+	return more, c.Err()
 }
 
 // checkRedial returns the error of a dial that fails however often it is tried.
