@@ -69,6 +69,11 @@ type Upgrader struct {
 	// WriteDelay bounds how long a small write is held to leave with the next one while more messages
 	// are waiting to be read. Zero means 200 µs, a negative value that writes are never held.
 	WriteDelay time.Duration
+
+	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
+	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
+	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
+	Group *Group
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -92,6 +97,9 @@ type upgrade struct {
 // connection is then closed.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
 	agreed, refused := u.negotiate(r, responseHeader)
+	if refused.status == 0 && u.Group.refuses() {
+		refused = refusal{http.StatusServiceUnavailable, "websocket: the server is shutting down"}
+	}
 	if refused.status != 0 {
 		return nil, u.refuse(w, r, refused)
 	}
@@ -133,7 +141,11 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		nc.Close()
 		return nil, err
 	}
-	return newConn(nc, cfg), nil
+	c := newConn(nc, cfg)
+	if u.Group != nil {
+		return u.Group.open(c)
+	}
+	return c, nil
 }
 
 // negotiate decides on a request without touching the connection.

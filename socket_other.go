@@ -16,3 +16,11 @@ func (*rawSocket) init(*Conn) {}
 func (r *readHalf) readSocket() (int, error) { panic("websocket: no raw socket") }
 
 func (w *writeHalf) tryWriteSocket() int { panic("websocket: no raw socket") }
+
+type socketWriter struct{}
+
+func getSocketWriter() *socketWriter { return nil }
+
+func (*socketWriter) release() {}
+
+func (*socketWriter) write(*rawSocket, []byte) int { panic("websocket: no raw socket") }
