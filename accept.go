@@ -1,7 +1,7 @@
 package websocket
 
-// The server side of the opening handshake. Everything that can be refused is refused as plain HTTP
-// before the hijack; after it there is one write, the 101, and then only frames.
+// The server side of the opening handshake. All that can be rejected is rejected as plain HTTP before
+// the hijack; after it there is one write, the 101, and then only frames.
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,18 +31,19 @@ type Upgrader struct {
 
 	// Subprotocols are the server's subprotocols in order of preference. If it is not nil, the first
 	// one that the client offers is chosen, and none if it offers none of them. If it is nil, the
-	// Sec-WebSocket-Protocol of Upgrade's responseHeader is sent.
+	// Sec-WebSocket-Protocol of Upgrade's responseHeader is sent. Names are compared as they are, case
+	// included. One that is empty or has a comma, white space or a control character is never chosen.
 	Subprotocols []string
 
-	// Error answers a request that is refused. The reason is a HandshakeError. If Error is nil, the
-	// answer is the reason's text with the status. A header that the status demands (Allow, Upgrade,
-	// Sec-WebSocket-Version) is set in either case.
+	// Error answers a request that is rejected. The reason is a HandshakeError; it is meant for a log,
+	// as it can tell about the server. If Error is nil, the answer is the status with one sentence. The
+	// headers Allow of a 405 and Sec-WebSocket-Version of a wrong version are set in either case.
 	Error func(w http.ResponseWriter, r *http.Request, status int, reason error)
 
 	// CheckOrigin decides on the request's Origin header. If it is set, it alone decides and Origins
-	// does not count; a request that it returns false for is refused with status 403. If it is nil, a
-	// request passes that has no Origin header, that comes from the host it is addressed to, or whose
-	// origin is among Origins. A request with several Origin headers never passes.
+	// does not count; a request that it returns false for is rejected with status 403. If it is nil, a
+	// request passes that has no Origin header, whose origin has the host and port that it is addressed
+	// to, or whose origin is among Origins. A request with several Origin headers never passes.
 	//
 	// Browsers let every page connect to every server and send the user's cookies along. A CheckOrigin
 	// that always returns true lets every page act in the user's name.
@@ -52,12 +54,13 @@ type Upgrader struct {
 
 	// Origins are the origins allowed besides the server's own: "https://app.example.com",
 	// "https://*.example.com" for all subdomains of example.com at any depth (but not example.com),
-	// "*" for every page. The scheme counts, and the port where it is not the scheme's default. The
-	// Origin header may also be given literally: "null" for sandboxed pages and for local files in
-	// Firefox, "file://" for local files in Chromium.
+	// "*" for every page. The scheme counts, and the port where it is not the scheme's default. Two
+	// origins have no host: "null" of sandboxed pages and of local files in Firefox, "file://" of local
+	// files in Chromium. A pattern that can never match, such as "app.example.com" without a scheme or
+	// "https://*", makes Upgrade reject every request with status 500.
 	Origins []string
 
-	// RequireSubprotocol refuses, with status 400, a client that offers none of Subprotocols.
+	// RequireSubprotocol rejects, with status 400, a client that offers none of Subprotocols.
 	RequireSubprotocol bool
 
 	// Compression sets how messages are compressed if EnableCompression is set and the client agrees.
@@ -66,9 +69,13 @@ type Upgrader struct {
 	// KeepAlive sends pings to a silent client and ends the connection if it stays silent. Zero: off.
 	KeepAlive KeepAlive
 
-	// WriteDelay bounds how long a small write is held to leave with the next one while more messages
-	// are waiting to be read. Zero means 200 µs, a negative value that writes are never held.
+	// WriteDelay bounds how long a small write is delayed to leave with the next one while more messages
+	// are waiting to be read. Zero means 200 µs, a negative value that writes are never delayed.
 	WriteDelay time.Duration
+
+	// ReadLimit is the largest message, in bytes, that is read from the client, as if set by
+	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
+	ReadLimit int64
 
 	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
 	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
@@ -86,29 +93,26 @@ type upgrade struct {
 
 // Upgrade upgrades the HTTP request to a WebSocket connection and sends the response.
 //
-// The responseHeader is added to the response, for example to set cookies; it may be nil. Upgrade
-// writes the headers Connection, Upgrade and Sec-WebSocket-Accept itself and leaves them out of
-// responseHeader, like Content-Length and Transfer-Encoding, which a 101 cannot have. A header
-// name that is not a token, a value with a control character, a Sec-WebSocket-Extensions header,
-// and, without Upgrader.Subprotocols, a Sec-WebSocket-Protocol that is not one token are errors.
+// The responseHeader is added to the response, for example to set cookies; it may be nil. A control
+// character in a value is sent as a space. Upgrade writes the headers Upgrade and Sec-WebSocket-Accept
+// itself and leaves them out of responseHeader, like Content-Length and Transfer-Encoding, which a 101
+// cannot have. A header name that is not a token, a Sec-WebSocket-Extensions header and, without
+// Upgrader.Subprotocols, a Sec-WebSocket-Protocol that is not one name are errors.
 //
-// If Upgrade refuses the request it sends an HTTP answer (see Upgrader.Error) and returns a
+// If Upgrade rejects the request it sends an HTTP answer (see Upgrader.Error) and returns a
 // HandshakeError. If it cannot write the response to the client it returns the net error; the
-// connection is then closed.
+// connection is then closed, as it is if the client has sent data before the response.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
-	agreed, refused := u.negotiate(r, responseHeader)
-	if refused.status == 0 && u.Group.refuses() {
-		refused = refusal{http.StatusServiceUnavailable, "websocket: the server is shutting down"}
+	agreed, no := u.negotiate(r, responseHeader)
+	if no.status == 0 && u.Group.refuses() {
+		no = rejection{http.StatusServiceUnavailable, answerShutdown, "websocket: the server is shutting down"}
 	}
-	if refused.status != 0 {
-		return nil, u.refuse(w, r, refused)
+	if no.status != 0 {
+		return nil, u.reject(w, r, no)
 	}
 	nc, brw, err := http.NewResponseController(w).Hijack()
-	if errors.Is(err, http.ErrNotSupported) {
-		return nil, u.refuse(w, r, refusal{http.StatusInternalServerError, noHijack(w)})
-	}
 	if err != nil {
-		return nil, u.refuse(w, r, refusal{http.StatusInternalServerError, "websocket: cannot take over the connection: " + err.Error()})
+		return nil, u.reject(w, r, rejection{http.StatusInternalServerError, answerServer, explainHijack(w, r, err)})
 	}
 	return u.open(nc, brw, &agreed, responseHeader)
 }
@@ -134,7 +138,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
 		response = brw.Writer.AvailableBuffer()
-		takeBuffers(brw, &cfg)
+		adoptServerBuffers(brw, &cfg)
 	}
 	response = appendResponse(response, agreed, responseHeader)
 	if err := writeResponse(nc, response, u.HandshakeTimeout); err != nil {
@@ -142,6 +146,9 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		return nil, err
 	}
 	c := newConn(nc, cfg)
+	if u.ReadLimit != 0 {
+		c.SetReadLimit(u.ReadLimit)
+	}
 	if u.Group != nil {
 		return u.Group.open(c)
 	}
@@ -149,78 +156,85 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 }
 
 // negotiate decides on a request without touching the connection.
-func (u *Upgrader) negotiate(r *http.Request, responseHeader http.Header) (agreed upgrade, refused refusal) {
-	agreed.key, refused = checkRequest(r)
-	if refused.status != 0 {
-		return agreed, refused
+func (u *Upgrader) negotiate(r *http.Request, responseHeader http.Header) (agreed upgrade, no rejection) {
+	if no = checkRequest(r); no.status != 0 {
+		return agreed, no
 	}
-	if refused = checkResponseHeader(responseHeader); refused.status != 0 {
-		return agreed, refused
+	if no = checkResponseHeader(responseHeader); no.status != 0 {
+		return agreed, no
 	}
 	switch {
 	case len(r.Header["Origin"]) > 1:
 		// RFC 6454 §7.3: one is all there may be. A proxy and CheckOrigin could each look at another.
-		refused = refusal{http.StatusForbidden, "websocket: request origin not allowed: more than one Origin header"}
+		no = rejection{http.StatusForbidden, answerOrigin, "websocket: request origin not allowed: there is more than one Origin header; send one"}
 	case u.CheckOrigin == nil:
-		refused = checkOrigin(r, u.Origins)
+		if no = checkPatterns(u.Origins); no.status == 0 {
+			no = checkOrigin(r, u.Origins)
+		}
 	case !u.CheckOrigin(r):
-		refused = refusal{http.StatusForbidden, "websocket: request origin not allowed by Upgrader.CheckOrigin"}
+		no = rejection{http.StatusForbidden, answerOrigin, "websocket: request origin not allowed by Upgrader.CheckOrigin"}
 	}
-	if refused.status != 0 {
-		return agreed, refused
+	if no.status != 0 {
+		return agreed, no
 	}
-	if u.Subprotocols != nil {
-		agreed.subprotocol = selectSubprotocol(u.Subprotocols, r)
-	} else if agreed.subprotocol = headerValue(responseHeader, "Sec-WebSocket-Protocol"); agreed.subprotocol != "" && !isToken(agreed.subprotocol) {
-		return agreed, refusal{http.StatusInternalServerError,
-			fmt.Sprintf("websocket: the subprotocol %q in the response header is not a token", agreed.subprotocol)}
+	if agreed.key, no = checkKey(r); no.status != 0 {
+		return agreed, no
+	}
+	if agreed.subprotocol, no = chooseSubprotocol(u.Subprotocols, r, responseHeader); no.status != 0 {
+		return agreed, no
 	}
 	if u.RequireSubprotocol && agreed.subprotocol == "" {
-		return agreed, refusal{http.StatusBadRequest, fmt.Sprintf("websocket: the client offers the subprotocols %q and must offer one of %q",
-			Subprotocols(r), u.Subprotocols)}
+		return agreed, rejection{http.StatusBadRequest, answerSubprotocol, fmt.Sprintf("websocket: the client offers the subprotocols %s; "+
+			"it must offer one of Upgrader.Subprotocols, which are %q", excerpt(strings.Join(r.Header["Sec-Websocket-Protocol"], ", "), maxExcerpt), u.Subprotocols)}
 	}
 	if u.EnableCompression {
 		agreed.deflate, agreed.extensions = acceptDeflate(r.Header["Sec-Websocket-Extensions"], u.Compression)
 	}
-	return agreed, refusal{}
+	return agreed, rejection{}
 }
 
-// headerValue returns the first value of a header, whatever the case of its name in h.
-func headerValue(h http.Header, name string) string {
-	for k, values := range h {
-		if len(values) > 0 && equalFold(k, name) {
-			return values[0]
-		}
-	}
-	return ""
-}
-
-// refuse answers the request and returns the answer's text as the error.
-func (u *Upgrader) refuse(w http.ResponseWriter, r *http.Request, no refusal) error {
+// reject answers the request and returns the error for the program.
+func (u *Upgrader) reject(w http.ResponseWriter, r *http.Request, no rejection) error {
 	h := w.Header()
-	switch no.status {
-	case http.StatusMethodNotAllowed:
-		h.Set("Allow", http.MethodGet)
-	case http.StatusUpgradeRequired:
-		// RFC 6455 §4.4: name the version that is understood. RFC 9110 §15.5.22: a 426 needs an Upgrade header.
-		h.Set("Sec-Websocket-Version", "13")
-		h.Set("Upgrade", "websocket")
-		h.Set("Connection", "Upgrade")
+	if no.status == http.StatusMethodNotAllowed {
+		h.Set("Allow", http.MethodGet) // RFC 9110 §15.5.6
+	}
+	if u.Error == nil || no.status == http.StatusUpgradeRequired {
+		h.Set("Sec-Websocket-Version", "13") // RFC 6455 §4.4
+	}
+	if no.status == http.StatusUpgradeRequired {
+		h.Set("Upgrade", "websocket") // RFC 9110 §15.5.22
 	}
 	err := HandshakeError{no.reason}
 	if u.Error != nil {
 		u.Error(w, r, no.status, err)
-		return err
+	} else {
+		http.Error(w, http.StatusText(no.status)+": "+no.answer, no.status)
 	}
-	h.Set("Sec-Websocket-Version", "13")
-	http.Error(w, no.reason, no.status)
 	return err
 }
 
-// noHijack explains which ResponseWriter stands in the way.
-func noHijack(w http.ResponseWriter) string {
-	chain := fmt.Sprintf("%T", w)
-	for {
+// explainHijack says which ResponseWriter is in the way, and the remedy.
+func explainHijack(w http.ResponseWriter, r *http.Request, err error) string {
+	text := err.Error()
+	switch {
+	case errors.Is(err, http.ErrHijacked):
+		return text + "; call Upgrade once for a request, and before anything else takes over its connection"
+	case errors.Is(err, http.ErrNotSupported):
+		text = "websocket: response does not implement http.Hijacker"
+	}
+	if r.ProtoMajor >= 2 {
+		text += overHTTP2
+	}
+	const most = 16 // of a chain that may lead back to where it began
+	last := ""
+	for n := range most {
+		last = fmt.Sprintf("%T", w)
+		if n == 0 {
+			text += "; the http.ResponseWriter is a " + last
+		} else {
+			text += ", which wraps a " + last
+		}
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
 		if !ok {
 			break
@@ -228,16 +242,21 @@ func noHijack(w http.ResponseWriter) string {
 		if w = wrapper.Unwrap(); w == nil {
 			break
 		}
-		chain += fmt.Sprintf(", which wraps %T", w)
 	}
-	return "websocket: cannot take over the connection: response does not implement http.Hijacker: it is " + chain +
-		". If that is a wrapper from a middleware, add the method `Unwrap() http.ResponseWriter` to it; " +
-		"a route behind http.TimeoutHandler can never be upgraded"
+	switch last {
+	case "*http.timeoutWriter":
+		return text + ": http.TimeoutHandler can never be hijacked, so serve this route without it"
+	case "*httptest.ResponseRecorder":
+		return text + ": it has no connection; use httptest.NewServer"
+	}
+	return text + ": if that is a wrapper from a middleware, add the method Unwrap() http.ResponseWriter to it; " +
+		"http.TimeoutHandler can never be hijacked"
 }
 
-// takeBuffers takes over what was buffered behind the request and the sizes of the buffers. The
-// http.Server would keep the buffers alive as long as the handler runs, so it loses them here.
-func takeBuffers(brw *bufio.ReadWriter, cfg *connConfig) {
+// adoptServerBuffers takes over what was buffered behind the request, and the sizes of the server's
+// buffers. The http.Server would keep the buffers alive as long as the handler runs, so it loses
+// them here.
+func adoptServerBuffers(brw *bufio.ReadWriter, cfg *connConfig) {
 	const useful = 256 // below this a server's size is no sign of what messages need
 	if size := brw.Reader.Size(); cfg.readBufferSize == 0 && size > useful {
 		cfg.readBufferSize = size
@@ -291,7 +310,8 @@ func appendFields(p []byte, h http.Header) []byte {
 // isOurs reports whether a header of the 101 is not the application's to write.
 func isOurs(name string) bool {
 	switch {
-	case equalFold(name, "Connection"), equalFold(name, "Upgrade"), equalFold(name, "Sec-WebSocket-Accept"), equalFold(name, "Sec-WebSocket-Protocol"):
+	// RFC 6455 §4.1, §11.3.3 and §11.3.4: a second value makes the client fail the connection.
+	case equalFold(name, "Upgrade"), equalFold(name, "Sec-WebSocket-Accept"), equalFold(name, "Sec-WebSocket-Protocol"):
 		return true
 	// RFC 9110 §8.6, RFC 9112 §6.1: a 1xx response has neither.
 	case equalFold(name, "Content-Length"), equalFold(name, "Transfer-Encoding"):
@@ -300,10 +320,18 @@ func isOurs(name string) bool {
 	return false
 }
 
+// appendField appends a header line. RFC 9110 §5.5: a control character in the value could end the
+// line and begin another, so it becomes a space.
 func appendField(p []byte, name, value string) []byte {
 	p = append(p, name...)
 	p = append(p, ": "...)
+	start := len(p)
 	p = append(p, value...)
+	for i, c := range p[start:] {
+		if c < ' ' || c == 0x7f {
+			p[start+i] = ' '
+		}
+	}
 	return append(p, "\r\n"...)
 }
 

@@ -14,7 +14,7 @@ import (
 
 func pinAllocs(t *testing.T, name string, want float64, f func()) {
 	t.Helper()
-	if raceEnabled {
+	if raceEnabled() {
 		return // sync.Pool drops values at random under the race detector
 	}
 	for range 10 {

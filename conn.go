@@ -36,11 +36,13 @@ type Conn struct {
 
 	// Constant.
 	nc          net.Conn
+	socket      *rawSocket // nil unless nc can be waited for without a buffer
 	subprotocol string
 	keep        *keepAlive // nil: off
 
 	// Atomic.
 	control    atomic.Pointer[control] // handlers and pings in flight, made at first use
+	handler    atomic.Pointer[handler] // of Handle
 	abortErr   atomic.Pointer[error]   // why the library closed nc
 	state      atomic.Uint32           // stateOpen, stateAborted or stateClosed
 	peerClosed atomic.Bool             // the peer's close frame was read
@@ -65,9 +67,8 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 	c := &Conn{nc: nc, subprotocol: cfg.subprotocol}
 	c.read.init(c, cfg)
 	c.write.init(c, cfg)
-	if socket := newRawSocket(nc); socket != nil {
-		c.read.socket, c.write.socket = socket, socket
-		socket.init(c)
+	if c.socket = newRawSocket(nc); c.socket != nil {
+		c.socket.init(c)
 	}
 	if cfg.deflate.enabled {
 		c.initCompression(cfg)
@@ -111,9 +112,6 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // the dial function provided. Reading from it, writing to it or setting its deadlines corrupts the
 // WebSocket connection.
 func (c *Conn) NetConn() net.Conn {
-	if b, ok := c.nc.(*bodyConn); ok {
-		return b.Conn
-	}
 	return c.nc
 }
 
@@ -127,6 +125,7 @@ func (c *Conn) NetConn() net.Conn {
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	err := c.read.deadline.set(t)
 	c.read.mu.DeadlineChanged(t)
+	c.handler.Load().setAlarm(t)
 	return err
 }
 
@@ -205,12 +204,13 @@ func (c *Conn) release(wait time.Duration) error {
 	if c.endPings(c.closeCause("read")) {
 		c.read.mu.Close()
 	}
-	if c.read.socket == nil {
+	if c.socket == nil {
 		c.nc.SetReadDeadline(aLongTimeAgo) // a read in progress need not wait for the goodbye of TLS
 	}
 	err := closeNetConn(c.nc, wait)
 	c.read.releaseIfIdle()
 	c.write.releaseIfIdle()
+	c.handler.Load().wake()
 	return err
 }
 

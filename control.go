@@ -37,6 +37,7 @@ func (r *readHalf) callHandler(handler func() error) error {
 	returned := false
 	defer func() {
 		if !returned {
+			r.mode = readWaits
 			r.end(errHandlerExit)
 			r.unlock()
 		}

@@ -51,7 +51,7 @@ func (w *writeHalf) tryFlushLocked() {
 	if w.n == 0 || w.err != nil {
 		return
 	}
-	if w.socket != nil {
+	if w.conn.socket != nil {
 		n := w.tryWriteSocket()
 		if n == int(w.n) {
 			w.writtenLocked(nil)

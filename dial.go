@@ -1,10 +1,14 @@
 package websocket
 
-// The client side of the opening handshake. An http.Transport of its own does each one: dialling,
-// proxies, TLS, httptrace and the HTTP exchange (set up in transport.go). After the 101 the Conn sits
-// on the real net.Conn and nothing of the Transport is left.
+// The client side of the opening handshake: the connection, the tunnel through a proxy, TLS, the
+// request and the response. The rules for headers are in handshake.go and extension.go, the protocols
+// of proxies in internal/proxy.
+//
+// Everything happens on the goroutine that dials. The application's functions are called there, so
+// their panics are its own.
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -14,11 +18,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+
+	"github.com/tautws/websocket/internal/proxy"
 )
 
 // Dialer holds the parameters for connecting to a WebSocket server. The zero value is ready to use;
@@ -26,17 +34,16 @@ import (
 // fields must not be changed then.
 type Dialer struct {
 	// NetDial makes the TCP connection if NetDialContext is nil. If both are nil, a net.Dialer does.
-	// It may run on another goroutine than the caller's; a panic in it is one of Dial all the same.
+	// It learns of no context: a dial takes as long as it does.
 	NetDial func(network, addr string) (net.Conn, error)
 
-	// NetDialContext makes the TCP connection. It may run on another goroutine than the caller's; a
-	// panic in it is one of Dial all the same.
+	// NetDialContext makes the TCP connection, to the proxy if there is one. Its context ends with
+	// that of the dial or when HandshakeTimeout has passed.
 	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// NetDialTLSContext makes the TLS connection to a wss server or to an https proxy, handshake
 	// included; TLSClientConfig then does not apply to it. If it is nil, the connection is made
-	// as without TLS and the handshake follows. A server behind a proxy is not dialled with it. It may
-	// run on another goroutine than the caller's; a panic in it is one of Dial all the same.
+	// as without TLS and the handshake follows. A server behind a proxy is not dialled with it.
 	NetDialTLSContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Proxy returns the proxy for a request, nil for none; an error ends the dial. The request's URL
@@ -61,8 +68,8 @@ type Dialer struct {
 	// WriteBufferPool is a pool of buffers for writing. Use one pool per value of WriteBufferSize.
 	WriteBufferPool BufferPool
 
-	// Subprotocols are the subprotocols to offer, the preferred one first. Each must be a token; one
-	// that is repeated is offered once.
+	// Subprotocols are the subprotocols to offer, the preferred one first. None has a comma, white
+	// space or a control character in it; one that is repeated is offered once.
 	Subprotocols []string
 
 	// EnableCompression offers compression to the server (RFC 7692). See Compression.
@@ -97,19 +104,22 @@ func (d *Dialer) Dial(urlStr string, requestHeader http.Header) (*Conn, *http.Re
 	return d.DialContext(context.Background(), urlStr, requestHeader)
 }
 
-// DialContext connects to a ws, wss, http or https URL and performs the opening handshake. The
-// context bounds that, together with HandshakeTimeout; once DialContext has returned it has no effect.
+// DialContext connects to a ws or wss URL and performs the opening handshake. The context bounds
+// that, together with HandshakeTimeout; once DialContext has returned it has no effect.
 //
 // The requestHeader is sent along: Origin, Cookie, Authorization and so on; Host replaces the URL's
 // host in the request. Sec-WebSocket-Protocol offers subprotocols if the Dialer has none. The headers
 // of the handshake itself are an error.
 //
-// If the server answers but does not upgrade, the error is ErrBadHandshake (see there) and the
-// response is not nil, so that redirects, which are not followed, authentication and so on can be
-// handled. Its body has at most the first 1024 bytes and need not be closed. If no answer came, the
-// response is nil and the error is what the dial, the TLS handshake or the context returned; for a
-// connection that ended first it Is io.ErrUnexpectedEOF, for one that broke it is a net.Error.
-func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader http.Header) (*Conn, *http.Response, error) {
+// If the server answers but does not upgrade, the error is ErrBadHandshake and the response is not
+// nil, so that redirects, which are not followed, authentication and so on can be handled. Its body
+// has at most the first 1024 bytes and need not be closed.
+//
+// Otherwise the response is nil, and the error is that of the dial function, the proxy, TLS or the
+// network, as it came. If the context has ended, errors.Is finds both its cause and its Err. If its
+// deadline or HandshakeTimeout has passed, the error is a *net.OpError with the Op "dial", a timeout
+// and os.ErrDeadlineExceeded.
+func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader http.Header) (c *Conn, resp *http.Response, err error) {
 	if d == nil {
 		d = &nilDialer
 	}
@@ -117,21 +127,71 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 	if err != nil {
 		return nil, nil, err
 	}
+	key := newKey()
+	req, offered, err := d.request(ctx, u, key, requestHeader)
+	if err != nil {
+		return nil, nil, err
+	}
 	if d.HandshakeTimeout != 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, d.HandshakeTimeout, handshakeTimeoutError{d.HandshakeTimeout})
+		ctx, cancel = context.WithTimeout(ctx, d.HandshakeTimeout)
 		defer cancel()
 	}
-	key := newKey()
-	header, offered, err := d.requestHeader(u, key, requestHeader)
+	proxyURL, err := d.proxyFor(req)
 	if err != nil {
 		return nil, nil, err
 	}
 
-	nc, resp, err := d.roundTrip(ctx, u, header)
-	if err != nil {
-		return nil, nil, err
+	// The first connection leads to the proxy, or else to the server.
+	server, secure := hostPort(u), u.Scheme == "https"
+	first, firstSecure := server, secure
+	if proxyURL != nil {
+		first, firstSecure = hostPort(proxyURL), proxyURL.Scheme == "https"
 	}
+	fail := func(err error) (*Conn, *http.Response, error) { return nil, nil, dialError(ctx, first, err) }
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		trace = &httptrace.ClientTrace{}
+	}
+	if trace.GetConn != nil {
+		trace.GetConn(server)
+	}
+	dialed, err := d.dial(ctx, first, firstSecure)
+	if err != nil {
+		return fail(err)
+	}
+
+	// Until the response has come, the end of ctx closes the connection.
+	nc := dialed // or TLS over it
+	stop := context.AfterFunc(ctx, func() { closeNow(dialed) })
+	defer func() {
+		switch {
+		case c != nil:
+		case ctx.Err() == nil:
+			nc.Close() // TLS writes once more, so ctx still counts
+			stop()
+		case stop():
+			closeNow(dialed)
+		}
+	}()
+	if proxyURL != nil {
+		if nc, err = d.tunnel(ctx, nc, proxyURL, server); err != nil {
+			return fail(err)
+		}
+	}
+	if trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: nc})
+	}
+	if secure && (proxyURL != nil || d.NetDialTLSContext == nil) {
+		if nc, err = d.startTLS(ctx, nc, u, trace); err != nil {
+			return fail(err)
+		}
+	}
+	resp, buffered, err := roundTrip(nc, req, trace)
+	if err != nil {
+		return fail(err)
+	}
+
 	if d.Jar != nil {
 		if cookies := resp.Cookies(); len(cookies) > 0 {
 			d.Jar.SetCookies(u, cookies)
@@ -144,66 +204,107 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		compression:     d.Compression,
 		keepAlive:       d.KeepAlive,
 		writeDelay:      d.WriteDelay,
+		buffered:        buffered,
 	}
-	if cfg.subprotocol, err = checkResponse(resp, key, offered); err == nil {
+	cfg.subprotocol, err = checkResponse(resp, key, offered)
+	if err == nil {
 		cfg.deflate, err = checkDeflate(resp.Header["Sec-Websocket-Extensions"], d.EnableCompression, d.Compression)
-		if err != nil {
-			err = fmt.Errorf("%w: %w", ErrBadHandshake, err)
-		}
-	}
-	if _, ok := resp.Body.(io.Writer); err == nil && !ok {
-		err = newBadHandshake(badUpgrade) // an empty Upgrade header came before the right one
 	}
 	if err != nil {
 		keepBody(resp)
-		return nil, resp, err
+		return nil, resp, ErrBadHandshake
 	}
-	nc, cfg.buffered = takeBuffered(nc, resp.Body)
 	resp.Body = http.NoBody
+	if !stop() {
+		return fail(ctx.Err())
+	}
+	dialed.SetDeadline(time.Time{})
 	return newConn(nc, cfg), resp, nil
 }
 
-// parseURL parses a WebSocket URL and gives it its HTTP scheme.
+// errMalformedURL has this text for programs that look for it.
+var errMalformedURL = errors.New("malformed ws or wss URL")
+
+// parseURL parses a WebSocket URL and gives it its HTTP scheme. The host may be empty: it is left to
+// the dial function what that means.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		return nil, err
 	}
-	const malformed = "websocket: malformed ws or wss URL: "
 	switch u.Scheme {
-	case "ws", "http":
+	case "ws":
 		u.Scheme = "http"
-	case "wss", "https":
+	case "wss":
 		u.Scheme = "https"
 	default:
-		return nil, fmt.Errorf(malformed+"the scheme is %q, it must be ws or wss", u.Scheme)
+		return nil, errMalformedURL
 	}
+	// RFC 6455 §3: "//" and a host follow the scheme, without a user. There is no fragment, so that a
+	// "#" is escaped.
 	switch {
-	case u.Host == "":
-		return nil, errors.New(malformed + "it has no host")
-	case u.User != nil:
-		// RFC 6455 §3: the URI has no place for a user.
-		return nil, errors.New(malformed + "it has a user name; send an Authorization header instead")
+	case u.Opaque != "" || u.User != nil:
+		return nil, errMalformedURL
 	case strings.Contains(s, "#"):
-		// RFC 6455 §3: no fragments; a # in a path or query is escaped.
-		return nil, errors.New(malformed + "it has a fragment; write %23 for a # in the path or query")
+		return nil, fmt.Errorf("%w: it has a fragment; a # in the path or query is written %%23", errMalformedURL)
 	}
 	return u, nil
 }
 
-// requestHeader returns the header of the request, a Host in it included, and the subprotocols that
-// it offers (RFC 6455 §4.1). Upgrade and Connection are left to roundTrip.
-func (d *Dialer) requestHeader(u *url.URL, key string, from http.Header) (h http.Header, offered []string, err error) {
-	h = make(http.Header, len(from)+6)
+// hostPort returns the address that the URL of a server or a proxy means.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		switch u.Scheme {
+		case "http":
+			port = "80"
+		case "https":
+			port = "443"
+		default:
+			port = "1080" // RFC 1928 §3
+		}
+	}
+	return net.JoinHostPort(asciiHost(u), port)
+}
+
+// asciiHost returns the host of a URL with internationalized labels as DNS has them.
+func asciiHost(u *url.URL) string {
+	host := u.Hostname()
+	if strings.IndexFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		return host
+	}
+	// Package net/http converts a Host header, but has no function for it.
+	var head bytes.Buffer
+	if err := (&http.Request{URL: &url.URL{Host: host}}).Write(&head); err != nil {
+		return host
+	}
+	req, err := http.ReadRequest(bufio.NewReader(&head))
+	if err != nil || req.Host == "" {
+		return host
+	}
+	return req.Host
+}
+
+// request returns the request of the opening handshake (RFC 6455 §4.1) and the subprotocols that it
+// offers.
+func (d *Dialer) request(ctx context.Context, u *url.URL, key string, from http.Header) (req *http.Request, offered []string, err error) {
+	req = (&http.Request{
+		Method:     http.MethodGet,
+		URL:        u,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     make(http.Header, len(from)+7),
+		Host:       u.Host,
+	}).WithContext(ctx)
 	if d.Jar != nil {
-		cookies := http.Request{Header: h}
 		for _, cookie := range d.Jar.Cookies(u) {
-			cookies.AddCookie(cookie)
+			req.AddCookie(cookie)
 		}
 	}
 	for _, s := range d.Subprotocols {
-		if !isToken(s) {
-			return nil, nil, fmt.Errorf("websocket: the subprotocol %q in Dialer.Subprotocols is not a token", s)
+		if !isSubprotocol(s) {
+			return nil, nil, fmt.Errorf("websocket: Dialer.Subprotocols has %q, which cannot be the name of a subprotocol", s)
 		}
 		// RFC 6455 §4.1: all are unique.
 		if !slices.Contains(offered, s) {
@@ -211,6 +312,7 @@ func (d *Dialer) requestHeader(u *url.URL, key string, from http.Header) (h http
 		}
 	}
 	// These names are spelled as in the RFC, past http.Header.Set: some servers compare them exactly.
+	h := req.Header
 	if len(offered) > 0 {
 		h["Sec-WebSocket-Protocol"] = []string{strings.Join(offered, ", ")}
 	}
@@ -221,7 +323,9 @@ func (d *Dialer) requestHeader(u *url.URL, key string, from http.Header) (h http
 			canonical == "Sec-Websocket-Protocol" && len(d.Subprotocols) > 0:
 			return nil, nil, errors.New("websocket: duplicate header not allowed: " + name)
 		case canonical == "Host":
-			h["Host"] = values
+			if len(values) > 0 {
+				req.Host = values[0]
+			}
 		case canonical == "Sec-Websocket-Protocol":
 			h["Sec-WebSocket-Protocol"] = values
 			offered = listElements(values)
@@ -229,155 +333,231 @@ func (d *Dialer) requestHeader(u *url.URL, key string, from http.Header) (h http
 			h[name] = values
 		}
 	}
+	h["Upgrade"] = []string{"websocket"}
+	h["Connection"] = []string{"Upgrade"}
 	h["Sec-WebSocket-Key"] = []string{key}
 	h["Sec-WebSocket-Version"] = []string{"13"}
 	if d.EnableCompression {
 		h["Sec-WebSocket-Extensions"] = []string{offerDeflate(d.Compression)}
 	}
-	return h, offered, nil
+	return req, offered, nil
 }
 
-// roundTrip sends the request and returns the response with the connection that it came on.
-func (d *Dialer) roundTrip(ctx context.Context, u *url.URL, header http.Header) (nc net.Conn, resp *http.Response, err error) {
-	req := &http.Request{
-		Method:     http.MethodGet,
-		URL:        u,
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1,
-		ProtoMinor: 1,
-		Header:     header,
-		Host:       u.Host,
+// proxyFor returns the proxy for the request, nil for none.
+func (d *Dialer) proxyFor(req *http.Request) (*url.URL, error) {
+	if d.Proxy == nil {
+		return nil, nil
 	}
-	if host, ok := header["Host"]; ok {
-		delete(header, "Host")
-		if len(host) > 0 {
-			req.Host = host[0]
-		}
+	u, err := d.Proxy(req)
+	if err != nil || u == nil {
+		return nil, err
 	}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			nc = info.Conn
-			// Seen any earlier these two would make the Transport leave ALPN out of the TLS
-			// handshake, and a server with other protocols on the port needs it.
-			header["Upgrade"] = []string{"websocket"}
-			header["Connection"] = []string{"Upgrade"}
-		},
-	})
-	req = req.WithContext(ctx)
-	tr, err := d.transport(ctx, req)
-	if err != nil {
-		return nil, nil, err
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+		return u, nil
 	}
-	defer tr.CloseIdleConnections() // ends a dial that is still under way
-	resp, err = tr.RoundTrip(req)
-	var escaped *dialPanic
-	if errors.As(err, &escaped) {
-		panic(escaped.value)
+	return nil, errors.New("proxy: unknown scheme: " + u.Scheme)
+}
+
+// dial makes the first connection, TLS included if the application has a function for that, and gives
+// it the deadline of ctx.
+func (d *Dialer) dial(ctx context.Context, addr string, secure bool) (net.Conn, error) {
+	var nc net.Conn
+	var err error
+	switch {
+	case secure && d.NetDialTLSContext != nil:
+		nc, err = d.NetDialTLSContext(ctx, "tcp", addr)
+	case d.NetDialContext != nil:
+		nc, err = d.NetDialContext(ctx, "tcp", addr)
+	case d.NetDial != nil:
+		nc, err = d.NetDial("tcp", addr)
+	default:
+		var nd net.Dialer
+		nc, err = nd.DialContext(ctx, "tcp", addr)
 	}
 	if err != nil {
-		return nil, nil, dialError(ctx, nc, err)
-	}
-	return nc, resp, nil
-}
-
-// handshakeTimeoutError says that HandshakeTimeout has passed.
-type handshakeTimeoutError struct{ after time.Duration }
-
-func (e handshakeTimeoutError) Error() string {
-	return "websocket: no opening handshake within the HandshakeTimeout of " + e.after.String()
-}
-func (e handshakeTimeoutError) Timeout() bool   { return true }
-func (e handshakeTimeoutError) Temporary() bool { return true }
-func (e handshakeTimeoutError) Is(target error) bool {
-	return target == context.DeadlineExceeded || target == os.ErrDeadlineExceeded
-}
-
-// dialError returns the cause of a failed dial: the end of ctx if that came first, else err, which
-// is explained if the server was spoken to in the wrong protocol.
-func dialError(ctx context.Context, nc net.Conn, err error) error {
-	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
-		<-ctx.Done() // the connection's deadline may be noticed first
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, err
 	}
 	if nc == nil {
-		return err // from the dial function, the proxy or the TLS handshake
+		return nil, errors.New("websocket: the dial function returned neither a connection nor an error")
 	}
-	// A stream that ends before the request is written has no exported error in net/http.
-	if errors.Is(err, io.EOF) || err.Error() == "http: server closed idle connection" {
-		err = io.ErrUnexpectedEOF
+	if deadline, ok := ctx.Deadline(); ok {
+		nc.SetDeadline(deadline) // a connection without deadlines is closed then
 	}
-	text := "websocket: the server gave no valid response to the opening handshake"
-	if tc, ok := nc.(*tls.Conn); ok {
-		if proto := tc.ConnectionState().NegotiatedProtocol; proto != "" && proto != "http/1.1" {
-			text = fmt.Sprintf("websocket: the TLS connection was made for protocol %q, not for HTTP/1.1; "+
-				"set NextProtos to http/1.1 where NetDialTLSContext makes it", proto)
+	return nc, nil
+}
+
+// tunnel returns the connection to the server that the proxy at the other end of nc makes; in any case
+// one to close.
+func (d *Dialer) tunnel(ctx context.Context, nc net.Conn, proxyURL *url.URL, server string) (net.Conn, error) {
+	if proxyURL.Scheme == "https" && d.NetDialTLSContext == nil {
+		var err error
+		if nc, err = d.startTLS(ctx, nc, proxyURL, &httptrace.ClientTrace{}); err != nil {
+			return nc, err
 		}
 	}
-	err = fmt.Errorf("%s: %w", text, err)
-	var cause net.Error
-	if errors.As(err, &cause) {
-		return brokenDial{err, cause}
+	if strings.HasPrefix(proxyURL.Scheme, "socks") {
+		return nc, proxy.SOCKS5(nc, proxyURL, server)
 	}
-	return err
+	return nc, proxy.Connect(nc, proxyURL, server)
 }
 
-// A brokenDial is an error of the network with an explanation. It is a net.Error without errors.As,
-// because programs that retry ask for one by type assertion.
-type brokenDial struct {
-	error
-	cause net.Error
+// startTLS returns a TLS connection over nc to the host of the URL; in any case one to close.
+func (d *Dialer) startTLS(ctx context.Context, nc net.Conn, u *url.URL, trace *httptrace.ClientTrace) (net.Conn, error) {
+	cfg := d.TLSClientConfig.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = asciiHost(u)
+	}
+	// A configuration shared with an http.Client names h2, where there is no Upgrade header.
+	cfg.NextProtos = []string{"http/1.1"}
+	tc := tls.Client(nc, cfg)
+	if trace.TLSHandshakeStart != nil {
+		trace.TLSHandshakeStart()
+	}
+	err := tc.HandshakeContext(ctx)
+	if trace.TLSHandshakeDone != nil {
+		trace.TLSHandshakeDone(tc.ConnectionState(), err)
+	}
+	return tc, err
 }
 
-func (e brokenDial) Unwrap() error { return e.error }
-func (e brokenDial) Timeout() bool { return e.cause.Timeout() }
-func (e brokenDial) Temporary() bool {
-	//lint:ignore SA1019 It is what the cause says.
-	return e.cause.Temporary()
+// Bounds of what is read for a response, in bytes. That of the head, interim responses included, is
+// the one that net/http's servers have for requests.
+const (
+	maxResponseHead = 1 << 20
+	maxResponseBody = 64 << 10 // as it is encoded
+	maxKeptBody     = 1 << 10
+)
+
+// roundTrip sends the request and returns the response, and what was received behind it.
+func roundTrip(nc net.Conn, req *http.Request, trace *httptrace.ClientTrace) (resp *http.Response, buffered []byte, err error) {
+	if err := req.Write(nc); err != nil {
+		return nil, nil, err
+	}
+	r := &boundedReader{nc: nc, left: maxResponseHead}
+	br := bufio.NewReader(r)
+	if _, err := br.Peek(1); err == nil && trace.GotFirstResponseByte != nil {
+		trace.GotFirstResponseByte()
+	}
+	resp, err = http.ReadResponse(br, req)
+	for err == nil && resp.StatusCode/100 == 1 && resp.StatusCode != http.StatusSwitchingProtocols {
+		// RFC 9110 §15.2: any number of interim responses may come first.
+		if trace.Got1xxResponse != nil {
+			if err := trace.Got1xxResponse(resp.StatusCode, textproto.MIMEHeader(resp.Header)); err != nil {
+				return nil, nil, err
+			}
+		}
+		resp, err = http.ReadResponse(br, req)
+	}
+	tc, secure := nc.(*tls.Conn)
+	if err != nil {
+		switch text := err.Error(); {
+		case r.err != nil && r.err != io.EOF:
+			err = r.err // not what is wrong with half a line
+		case len(text) > maxExcerpt:
+			err = errors.New(strings.ToValidUTF8(text[:maxExcerpt], "") + "...")
+		}
+		if secure {
+			if proto := tc.ConnectionState().NegotiatedProtocol; proto != "" && proto != "http/1.1" {
+				err = fmt.Errorf("websocket: the TLS connection was made for protocol %q, not for HTTP/1.1; "+
+					"set NextProtos to http/1.1 where NetDialTLSContext makes it: %w", proto, err)
+			}
+		}
+		return nil, nil, err
+	}
+	if secure {
+		state := tc.ConnectionState()
+		resp.TLS = &state
+	}
+	r.left = maxResponseBody
+	buffered, _ = br.Peek(br.Buffered())
+	return resp, buffered, nil
 }
 
-// keepBody replaces the body of a refusal by its first KiB, so that the connection can be closed.
+// A boundedReader reads up to left bytes of a connection.
+type boundedReader struct {
+	nc   net.Conn
+	left int
+	err  error // what ended the reading, if anything did
+}
+
+var errLongResponse = errors.New("websocket: the response to the opening handshake is too long")
+
+func (r *boundedReader) Read(p []byte) (n int, err error) {
+	switch {
+	case r.err != nil:
+		return 0, r.err
+	case r.left == 0:
+		r.err = errLongResponse
+		return 0, r.err
+	}
+	n, r.err = r.nc.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	return n, r.err
+}
+
+// keepBody replaces the body by its beginning, so that the connection can be closed.
 func keepBody(resp *http.Response) {
-	var kept []byte
-	if resp.StatusCode != http.StatusSwitchingProtocols { // else the rest of the stream is no body
-		kept, _ = io.ReadAll(io.LimitReader(resp.Body, 1024))
-	}
-	resp.Body.Close()
+	kept, _ := io.ReadAll(io.LimitReader(resp.Body, maxKeptBody))
 	resp.Body = io.NopCloser(bytes.NewReader(kept))
 }
 
-// takeBuffered returns the connection without a deadline and the bytes that the Transport read from
-// it behind the response. They are in body, which goes on to read the connection after them, so it
-// must be kept from waiting: a deadline in the past does that where deadlines can be relied on.
-// Another connection is returned with the body around it.
-func takeBuffered(nc net.Conn, body io.ReadCloser) (net.Conn, []byte) {
-	defer nc.SetDeadline(time.Time{})
-	if !hasDeadlines(nc) {
-		return &bodyConn{nc, body}, nil
+// closeNow closes a connection without what TLS would write first.
+func closeNow(nc net.Conn) {
+	for tc, ok := nc.(*tls.Conn); ok; tc, ok = nc.(*tls.Conn) {
+		nc = tc.NetConn()
 	}
-	nc.SetReadDeadline(aLongTimeAgo)
-	var p [transportBuffer]byte
-	n, _ := body.Read(p[:])
-	return nc, slices.Clone(p[:n])
+	nc.Close()
 }
 
-// hasDeadlines reports whether a read with a past deadline surely returns at once and harms nothing.
-func hasDeadlines(nc net.Conn) bool {
-	switch nc := nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	case *tls.Conn:
-		return hasDeadlines(nc.NetConn())
+// dialError returns the error of a dial of addr that failed with err: err itself, unless ctx has ended.
+func dialError(ctx context.Context, addr string, err error) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done() // the deadline of the connection may have passed first
 	}
-	return false
+	end := ctx.Err()
+	if end == nil {
+		return err
+	}
+	cause := context.Cause(ctx)
+	if end != context.DeadlineExceeded && errors.Is(err, end) && errors.Is(err, cause) {
+		return err
+	}
+	op := &net.OpError{Op: "dial", Net: "tcp", Addr: dialAddr(addr)}
+	var failed *net.OpError
+	if errors.As(err, &failed) && failed.Addr != nil {
+		op.Net, op.Source, op.Addr = failed.Net, failed.Source, failed.Addr
+	}
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
+		err = end // which closed the connection
+	}
+	op.Err = &dialEnd{end, cause, err}
+	return op
 }
 
-// bodyConn is a connection that is read through the body of its 101 response: first what the
-// Transport had read, then the connection.
-type bodyConn struct {
-	net.Conn
-	body io.Reader
+// A dialAddr is the address that was given to a dial function.
+type dialAddr string
+
+func (dialAddr) Network() string  { return "tcp" }
+func (a dialAddr) String() string { return string(a) }
+
+// A dialEnd is the end of the context of a dial. Its texts are those of package net.
+type dialEnd struct{ end, cause, err error }
+
+func (e *dialEnd) Error() string {
+	switch {
+	case e.cause != e.end:
+		return e.cause.Error()
+	case e.Timeout():
+		return "i/o timeout"
+	}
+	return "operation was canceled"
 }
 
-func (c *bodyConn) Read(p []byte) (int, error) { return c.body.Read(p) }
+func (e *dialEnd) Unwrap() []error      { return []error{e.cause, e.end, e.err} }
+func (e *dialEnd) Is(target error) bool { return target == os.ErrDeadlineExceeded && e.Timeout() }
+func (e *dialEnd) Timeout() bool        { return e.end == context.DeadlineExceeded }
+func (e *dialEnd) Temporary() bool      { return e.Timeout() }

@@ -191,7 +191,7 @@ func ExampleDialer_refused() {
 		fmt.Printf("%v\n%s", err, body)
 	}
 	// Output:
-	// websocket: bad handshake: the server answered 404 Not Found
+	// websocket: bad handshake
 	// 404 page not found
 }
 

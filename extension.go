@@ -38,7 +38,7 @@ func parseDeflate(params []extensionParam) (o deflateOffer, err error) {
 		for _, earlier := range params[:i] {
 			// RFC 7692 §7.1: no parameter may stand twice.
 			if earlier.name == p.name {
-				return o, fmt.Errorf("%s has parameter %s more than once", deflateName, p.name)
+				return o, fmt.Errorf("%s has parameter %s more than once", deflateName, excerpt(p.name, maxExcerpt))
 			}
 		}
 		ok := false
@@ -55,10 +55,10 @@ func parseDeflate(params []extensionParam) (o deflateOffer, err error) {
 				o.clientMaxWindowBits, ok = anyWindowBits, true
 			}
 		default:
-			return o, fmt.Errorf("%s has the unknown parameter %q", deflateName, p.name)
+			return o, fmt.Errorf("%s has the unknown parameter %s", deflateName, excerpt(p.name, maxExcerpt))
 		}
 		if !ok {
-			return o, fmt.Errorf("%s has parameter %s with an invalid value %q", deflateName, p.name, p.value)
+			return o, fmt.Errorf("%s has parameter %s with the invalid value %s", deflateName, p.name, excerpt(p.value, maxExcerpt))
 		}
 	}
 	return o, nil
@@ -77,7 +77,8 @@ func parseWindowBits(s string) (bits int, ok bool) {
 
 // acceptDeflate answers the offers of a client: it takes the first permessage-deflate that is
 // acceptable and returns the value for Sec-WebSocket-Extensions, "" if there is none. An offer that
-// cannot be accepted is declined and the next one tried; none makes the handshake fail (RFC 7692 §5.1).
+// cannot be accepted is declined and the next one tried; no offer makes the handshake fail (RFC 7692
+// §5.1).
 //
 //	offered                       answered, when contexts are kept    and otherwise
 //	                              -                                   server_no_..., client_no_context_takeover
@@ -87,7 +88,7 @@ func parseWindowBits(s string) (bits int, ok bool) {
 //	client_max_window_bits        -                                   the same
 //	client_max_window_bits=N      client_max_window_bits=N            the same
 //
-// Every N can be promised for the server's own window, so it is taken as offered. The client is held
+// Every N can be promised for the server's own window, so it is taken as offered. The client keeps
 // to the window it announced, and asked for no smaller one: any is inflated alike.
 func acceptDeflate(lines []string, opts CompressionOptions) (p deflateParams, answer string) {
 	offers, _ := parseExtensions(lines) // of a malformed line the offers before the mistake count
@@ -139,7 +140,7 @@ func offerDeflate(opts CompressionOptions) string {
 	return deflateName + "; server_no_context_takeover; client_no_context_takeover"
 }
 
-// checkDeflate judges the server's answer to what the client offered: offerDeflate(opts), or nothing.
+// checkDeflate checks the server's answer to what the client offered: offerDeflate(opts), or nothing.
 // No answer is a valid one: the connection then goes without compression.
 //
 //	answered                      offered with contexts kept    offered without    nothing offered
@@ -158,7 +159,7 @@ func checkDeflate(lines []string, offered bool, opts CompressionOptions) (p defl
 	for _, ext := range list {
 		// RFC 6455 §4.1: an extension that was not offered fails the connection.
 		if !offered || ext.name != deflateName {
-			return p, fmt.Errorf("the server chose extension %q, which was not offered", ext.name)
+			return p, fmt.Errorf("the server chose extension %s, which was not offered", excerpt(ext.name, maxExcerpt))
 		}
 	}
 	if len(list) == 0 {

@@ -4,6 +4,7 @@ package websocket
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/tautws/websocket/internal/mask"
@@ -163,4 +164,39 @@ func TestHeaderAllocatesNothing(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+}
+
+func FuzzHeader(f *testing.F) {
+	for _, test := range headerTests {
+		f.Add([]byte(test.bytes))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, n, err := parseHeader(b)
+		switch {
+		case err != nil:
+			if err.Code != CloseProtocolError || err.Text == "" {
+				t.Errorf("% x: error %+v", b, err)
+			}
+			return
+		case n == 0:
+			// Any further bytes make it whole or wrong.
+			if h, n, err := parseHeader(append(slices.Clone(b), make([]byte, maxHeaderSize)...)); n == 0 && err == nil {
+				t.Errorf("% x and zeros: %+v", b, h)
+			}
+			return
+		case n > len(b) || n > maxHeaderSize:
+			t.Fatalf("% x: header of %d bytes", b, n)
+		}
+		// There is one header for each value.
+		if length := int(h.length); uint64(length) == h.length {
+			if got := appendHeader(nil, b[0], length, h.masked, h.key); !bytes.Equal(got, b[:n]) {
+				t.Errorf("% x is read as %+v, which is written % x", b[:n], h, got)
+			}
+		}
+		for i := range n {
+			if _, n, err := parseHeader(b[:i]); n != 0 || err != nil {
+				t.Errorf("%d bytes of % x: %d, %v", i, b, n, err)
+			}
+		}
+	})
 }

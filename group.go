@@ -632,6 +632,7 @@ func (c *Conn) closeSlow() {
 	}
 	if !c.read.ending.Swap(true) {
 		c.read.deadline.expire()
+		c.handler.Load().wake()
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)

@@ -104,7 +104,7 @@ func (m *groupMember) deliver(writer *socketWriter) {
 	}
 }
 
-func (m *groupMember) hasSocket() bool { return m.c.write.socket != nil && m.c.write.server }
+func (m *groupMember) hasSocket() bool { return m.c.socket != nil && m.c.write.server }
 
 // deliverLocked is the part of workLocked that is about groups: it sends what the members lack as
 // far as that takes no waiting.
@@ -180,7 +180,7 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 		}
 		m.writing = true
 		m.mu.Unlock()
-		n := writer.write(w.socket, p)
+		n := writer.write(m.c.socket, p)
 		begin, end, frames := cut(p, n)
 		if n < len(p) {
 			m.blockLocked(state)

@@ -1,79 +1,36 @@
 package websocket
 
-// The opening handshake as functions from headers to verdicts (RFC 6455 §4): nothing here reads or
-// writes a connection. A verdict that refuses says what was wrong and what to do about it. The rules
-// of origins are in origin.go, those of extensions in extension.go.
+// The opening handshake as functions from headers to results (RFC 6455 §4): nothing here reads or
+// writes a connection. A rejection has two texts, a short one for the peer and one with the cause and
+// the remedy for the program. The rules of origins are in origin.go, those of extensions in
+// extension.go.
 
 import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
-	"fmt"
-	"math"
+	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
-// HandshakeError is the error, as a value, of an [Upgrader.Upgrade] that refused the request. Its text is also
-// the body of the HTTP answer, unless Upgrader.Error wrote another one.
+// HandshakeError is the error, as a value, of an [Upgrader.Upgrade] that rejected the request. Its
+// text says what was wrong and what to do about it. The client gets a shorter answer.
 type HandshakeError struct {
 	message string
 }
 
 func (e HandshakeError) Error() string { return e.message }
 
-// ErrBadHandshake is returned by a [Dialer] when the server's response is not a WebSocket
-// handshake. The text of a returned error adds which rule of RFC 6455 §4.1 the response broke.
-//
-// The returned error is identical (err == ErrBadHandshake) when the status is not 101, or the
-// Upgrade, Connection or Sec-WebSocket-Accept header is missing or wrong. When the server chose a
-// subprotocol or an extension that was not offered, errors.Is(err, ErrBadHandshake) reports true.
-var ErrBadHandshake error = badHandshake{}
-
-// badHandshake tells why a response was refused, though all its values are equal: a zero and a
-// negative zero compare equal in Go, so the signs carry the reason (the bits of a number, lowest
-// first) past every err == ErrBadHandshake. A reason is a status code or one of the constants.
-type badHandshake struct {
-	signs [10]float32
-}
-
-const (
-	badUpgrade    = 1
-	badConnection = 2
-	badAccept     = 3
-)
-
-func newBadHandshake(reason int) error {
-	var e badHandshake
-	for i := range e.signs {
-		if reason>>i&1 == 1 {
-			e.signs[i] = float32(math.Copysign(0, -1))
-		}
-	}
-	return e
-}
-
-func (e badHandshake) Error() string {
-	reason := 0
-	for i, zero := range e.signs {
-		if math.Signbit(float64(zero)) {
-			reason |= 1 << i
-		}
-	}
-	const text = "websocket: bad handshake"
-	switch reason {
-	case 0:
-		return text
-	case badUpgrade:
-		return text + ": the response has no 'websocket' token in its Upgrade header"
-	case badConnection:
-		return text + ": the response has no 'upgrade' token in its Connection header"
-	case badAccept:
-		return text + ": Sec-WebSocket-Accept in the response does not answer the key that was sent"
-	}
-	return strings.TrimSpace(text + ": the server answered " + strconv.Itoa(reason) + " " + http.StatusText(reason))
-}
+// ErrBadHandshake is returned by a [Dialer] when the server's response is not a WebSocket handshake:
+// the status is not 101, or the Upgrade, Connection, Sec-WebSocket-Accept, Sec-WebSocket-Protocol or
+// Sec-WebSocket-Extensions header breaks a rule of RFC 6455 §4.1. The response that is returned with
+// it has the status and the headers.
+var ErrBadHandshake = errors.New("websocket: bad handshake")
 
 // IsWebSocketUpgrade reports whether the client asks to upgrade to the WebSocket protocol: the
 // Connection header has the token "upgrade" and the Upgrade header the token "websocket".
@@ -153,6 +110,32 @@ func tokenLen(s string) int {
 	return n
 }
 
+// isSubprotocol reports whether s can be offered and chosen as a subprotocol. RFC 6455 §4.1 asks for a
+// token, but names with a slash, as "SPDY/3.1", are in use. A comma would make two names of one, and
+// white space around a name does not count.
+func isSubprotocol(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r)
+	}) < 0
+}
+
+// maxExcerpt is how many bytes of what the peer sent an error repeats at most.
+const maxExcerpt = 100
+
+// excerpt quotes what the peer sent, at most n bytes of it and without a rune cut in two.
+func excerpt(s string, n int) string {
+	if len(s) <= n {
+		return strconv.Quote(s)
+	}
+	for end := n; end >= 0 && end > n-utf8.UTFMax; end-- {
+		if utf8.RuneStart(s[end]) {
+			n = end
+			break
+		}
+	}
+	return strconv.Quote(s[:n]) + "..."
+}
+
 // newKey returns a fresh Sec-WebSocket-Key.
 func newKey() string {
 	// RFC 6455 §4.1: 16 bytes chosen at random for each connection, base64-encoded.
@@ -186,135 +169,163 @@ func appendAccept(p []byte, key string) []byte {
 	return base64.StdEncoding.AppendEncode(p, sum[:])
 }
 
-// refusal is an HTTP answer to a request that is not upgraded; status 0 means no objection.
-type refusal struct {
+// A rejection is the HTTP answer to a request that is not upgraded; status 0 means that there is
+// nothing to reject.
+type rejection struct {
 	status int
-	reason string
+	answer string // to the client: the rule in the words of the RFC, a constant
+	reason string // to the program: what was wrong, and the remedy
 }
+
+// What a client is told, RFC 6455 §4.2.1 and §4.2.2.
+const (
+	answerConnection  = `the opening handshake needs a Connection header field that includes the token "Upgrade"`
+	answerUpgrade     = `the opening handshake needs an Upgrade header field containing the value "websocket"`
+	answerGET         = "the opening handshake must be an HTTP/1.1 or higher GET request"
+	answerHTTP1       = "the opening handshake must be an HTTP/1.1 GET request here"
+	answerHost        = "the opening handshake needs a Host header field containing the server's authority"
+	answerBody        = "the opening handshake has no message body"
+	answerVersion     = "the opening handshake needs one Sec-WebSocket-Version header field, with a value of 13"
+	answerKey         = "the opening handshake needs one Sec-WebSocket-Key header field with a base64-encoded value that, when decoded, is 16 bytes in length"
+	answerOrigin      = "the origin of the request is unacceptable to the server"
+	answerSubprotocol = "the client requested no subprotocol that the server is ready to use"
+	answerServer      = "the server cannot complete the opening handshake"
+	answerShutdown    = "the server is shutting down"
+)
 
 const notWebSocket = "websocket: the client is not using the websocket protocol: "
 
-// checkRequest applies RFC 6455 §4.2.1 to a request and returns its Sec-WebSocket-Key.
-func checkRequest(r *http.Request) (key string, no refusal) {
-	if r.ProtoMajor >= 2 {
-		return "", refusal{http.StatusHTTPVersionNotSupported, notWebSocket + "the request came over " + r.Proto +
-			", which has no Upgrade; offer only HTTP/1.1 here (http.Server.Protocols with HTTP1 alone, or " +
-			"TLSConfig.NextProtos = {\"http/1.1\"}): clients that get no extended CONNECT (RFC 8441) then use HTTP/1.1"}
-	}
-	const proxies = "; if a proxy stands in front, let it pass on the Connection and Upgrade headers over HTTP/1.1"
+// overHTTP2 is the remedy for a request that came over HTTP/2 or later, where there is no Upgrade.
+const overHTTP2 = "; the request came over HTTP/2 or later, which has no Upgrade: to serve WebSocket over HTTP/2, " +
+	"wrap the server's handler with websocket.HTTP2Handler; otherwise clients must use HTTP/1.1"
+
+// checkRequest applies RFC 6455 §4.2.1 to a request, but for its key, its origin and its extensions.
+func checkRequest(r *http.Request) rejection {
+	const proxies = "; if there is a proxy in front of the server, let it pass the Connection and Upgrade headers, over HTTP/1.1"
+	// A request that HTTP2Handler translated has these headers.
 	if !hasToken(r.Header["Connection"], "upgrade") {
-		return "", refusal{http.StatusBadRequest, notWebSocket + "'upgrade' token not found in 'Connection' header" + proxies}
+		const missing = notWebSocket + "'upgrade' token not found in 'Connection' header"
+		if r.ProtoMajor >= 2 {
+			return rejection{http.StatusBadRequest, answerHTTP1, missing + overHTTP2}
+		}
+		return rejection{http.StatusBadRequest, answerConnection, missing + proxies}
 	}
 	if !hasToken(r.Header["Upgrade"], "websocket") {
-		return "", refusal{http.StatusBadRequest, notWebSocket + "'websocket' token not found in 'Upgrade' header" + proxies}
-	}
-	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
-		return "", refusal{http.StatusHTTPVersionNotSupported, notWebSocket + "the request came over HTTP/1.0, HTTP/1.1 is needed" + proxies}
+		return rejection{http.StatusBadRequest, answerUpgrade, notWebSocket + "'websocket' token not found in 'Upgrade' header" + proxies}
 	}
 	if r.Method != http.MethodGet {
-		return "", refusal{http.StatusMethodNotAllowed, notWebSocket + "request method is not GET"}
+		return rejection{http.StatusMethodNotAllowed, answerGET, notWebSocket + "request method is not GET"}
 	}
-	if r.Host == "" {
-		return "", refusal{http.StatusBadRequest, notWebSocket + "the Host header is missing"}
+	// RFC 6455 §4.2.1, item 1: HTTP/1.1 or higher.
+	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
+		return rejection{http.StatusHTTPVersionNotSupported, answerGET, notWebSocket + "the request came over HTTP/1.0, HTTP/1.1 is needed" + proxies}
+	}
+	// RFC 6455 §4.2.1, item 2: the server's authority. A request that did not come from a client but
+	// was made by a program has no version.
+	if r.Host == "" && r.ProtoMajor > 0 {
+		return rejection{http.StatusBadRequest, answerHost, notWebSocket + "the Host header is missing or empty; send the server's host in it"}
 	}
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-		// The body's bytes would be taken for frames.
-		return "", refusal{http.StatusBadRequest, notWebSocket + "the request has a body; send it without Content-Length and Transfer-Encoding"}
+		// RFC 9110 §7.8: the new protocol begins behind the whole request, so a body is no frames.
+		return rejection{http.StatusBadRequest, answerBody, notWebSocket + "the request has a body; send it without Content-Length and Transfer-Encoding"}
 	}
-	versions := r.Header["Sec-Websocket-Version"]
-	if len(versions) > 1 {
-		// RFC 6455 §11.3.5: not more than once in a request.
-		return "", refusal{http.StatusBadRequest, "websocket: more than one Sec-WebSocket-Version header"}
+	// RFC 6455 §4.2.1, item 6: a value of 13; §11.3.5: not more than once in a request.
+	if versions := r.Header["Sec-Websocket-Version"]; len(versions) != 1 || versions[0] != "13" {
+		return rejection{http.StatusUpgradeRequired, answerVersion,
+			"websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header; send that header once, with the value 13"}
 	}
-	if len(versions) == 0 || versions[0] != "13" {
-		return "", refusal{http.StatusUpgradeRequired, "websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header"}
-	}
+	return rejection{}
+}
+
+// checkKey returns the request's Sec-WebSocket-Key.
+func checkKey(r *http.Request) (key string, no rejection) {
 	keys := r.Header["Sec-Websocket-Key"]
+	// RFC 6455 §11.3.1: not more than once in a request.
 	if len(keys) != 1 || !isValidKey(keys[0]) {
-		// RFC 6455 §11.3.1: not more than once in a request.
-		return "", refusal{http.StatusBadRequest, "websocket: not a websocket handshake: there must be one " +
-			"'Sec-WebSocket-Key' header, the Base64 encoded value of 16 bytes"}
+		return "", rejection{http.StatusBadRequest, answerKey, "websocket: not a websocket handshake: 'Sec-WebSocket-Key' header must be " +
+			"Base64 encoded value of 16-byte in length; send that header once, with 16 random bytes in base64"}
 	}
-	return keys[0], refusal{}
+	return keys[0], rejection{}
 }
 
-// checkResponseHeader refuses headers that the application cannot have in the response.
-func checkResponseHeader(h http.Header) refusal {
-	for name, values := range h {
+// checkResponseHeader rejects headers that the application cannot have in the response.
+func checkResponseHeader(h http.Header) rejection {
+	for name := range h {
+		// RFC 6455 §9.1: extensions are negotiated, and by this package alone.
 		if equalFold(name, "Sec-WebSocket-Extensions") {
-			return refusal{http.StatusInternalServerError, "websocket: application specific 'Sec-WebSocket-Extensions' headers are unsupported"}
+			return rejection{http.StatusInternalServerError, answerServer,
+				"websocket: application specific 'Sec-WebSocket-Extensions' headers are unsupported"}
 		}
+		// RFC 9110 §5.1: a field name is a token.
 		if !isToken(name) {
-			return refusal{http.StatusInternalServerError, fmt.Sprintf("websocket: the response header name %q is not a token", name)}
-		}
-		for _, value := range values {
-			if !isFieldValue(value) {
-				return refusal{http.StatusInternalServerError, fmt.Sprintf("websocket: the value of the response header %s has a control "+
-					"character; a line break in it would begin a header of its own", name)}
-			}
+			return rejection{http.StatusInternalServerError, answerServer,
+				"websocket: the name " + excerpt(name, maxExcerpt) + " in the response header is not a token; leave it out of Upgrade's responseHeader"}
 		}
 	}
-	return refusal{}
+	return rejection{}
 }
 
-// isFieldValue reports whether s may stand behind the colon of a header line (RFC 9110 §5.5).
-func isFieldValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
+// chooseSubprotocol returns the subprotocol to answer with: the first of the server's that the client
+// offers, or, if the server has no list, the one in the response header.
+func chooseSubprotocol(server []string, r *http.Request, responseHeader http.Header) (subprotocol string, no rejection) {
+	if server != nil {
+		return selectSubprotocol(server, r), rejection{}
 	}
-	return true
+	subprotocol = trimOWS(headerValue(responseHeader, "Sec-WebSocket-Protocol"))
+	// RFC 6455 §4.2.2, item 4: a single value or none.
+	if subprotocol != "" && !isSubprotocol(subprotocol) {
+		return "", rejection{http.StatusInternalServerError, answerServer,
+			"websocket: the Sec-WebSocket-Protocol " + excerpt(subprotocol, maxExcerpt) + " in the response header is not one subprotocol; " +
+				"it must be a single name without comma, white space and control characters"}
+	}
+	return subprotocol, rejection{}
 }
 
-// selectSubprotocol returns the first of the server's subprotocols that the client offers. A server
-// that names none leaves the choice to its response header, which is not looked at here.
+// selectSubprotocol returns the first of the server's subprotocols that the client offers.
 func selectSubprotocol(server []string, r *http.Request) string {
 	if len(server) == 0 {
 		return ""
 	}
 	offered := Subprotocols(r)
 	for _, s := range server {
-		for _, o := range offered {
-			// RFC 6455 §4.1: subprotocol names compare case-sensitively.
-			if s == o {
-				return s
-			}
+		// RFC 6455 §4.1: subprotocol names compare case-sensitively.
+		if isSubprotocol(s) && slices.Contains(offered, s) {
+			return s
+		}
+	}
+	return ""
+}
+
+// headerValue returns the first value of a header, whatever the case of its name in h.
+func headerValue(h http.Header, name string) string {
+	for k, values := range h {
+		if len(values) > 0 && equalFold(k, name) {
+			return values[0]
 		}
 	}
 	return ""
 }
 
 // checkResponse applies RFC 6455 §4.1 to the server's response to a request that carried the key and
-// offered the subprotocols. It returns the chosen subprotocol; extensions are judged in extension.go.
+// offered the subprotocols. It returns the chosen subprotocol; extensions are checked in extension.go.
 func checkResponse(resp *http.Response, key string, offered []string) (subprotocol string, err error) {
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return "", newBadHandshake(resp.StatusCode)
-	}
-	if !hasToken(resp.Header["Upgrade"], "websocket") {
-		return "", newBadHandshake(badUpgrade)
-	}
-	if !hasToken(resp.Header["Connection"], "upgrade") {
-		return "", newBadHandshake(badConnection)
+	if resp.StatusCode != http.StatusSwitchingProtocols ||
+		!hasToken(resp.Header["Upgrade"], "websocket") || !hasToken(resp.Header["Connection"], "upgrade") {
+		return "", ErrBadHandshake
 	}
 	var accept [28]byte
 	values := resp.Header["Sec-Websocket-Accept"]
 	// RFC 6455 §11.3.3: not more than once in a response.
 	if len(values) != 1 || values[0] != string(appendAccept(accept[:0], key)) {
-		return "", newBadHandshake(badAccept)
+		return "", ErrBadHandshake
 	}
 	chosen := resp.Header["Sec-Websocket-Protocol"]
 	if len(chosen) == 0 {
 		return "", nil
 	}
-	// RFC 6455 §11.3.4: not more than once in a response.
-	if len(chosen) > 1 {
-		return "", fmt.Errorf("%w: the server sent %d Sec-WebSocket-Protocol headers instead of one", ErrBadHandshake, len(chosen))
+	// RFC 6455 §11.3.4: not more than once in a response; §4.1: only what was offered.
+	if len(chosen) > 1 || !slices.Contains(offered, chosen[0]) {
+		return "", ErrBadHandshake
 	}
-	for _, o := range offered {
-		if o == chosen[0] {
-			return o, nil
-		}
-	}
-	return "", fmt.Errorf("%w: the server chose subprotocol %q, which was not offered; offer it in Dialer.Subprotocols", ErrBadHandshake, chosen[0])
+	return chosen[0], nil
 }

@@ -52,8 +52,12 @@ func (c *Conn) startKeepAlive(k KeepAlive) {
 
 func (k *keepAlive) now() int64 { return int64(time.Since(k.start)) }
 
-// beforeWait notes that a read begins to wait for the network.
-func (k *keepAlive) beforeWait() { k.waits.Add(1) }
+// beforeWait notes that a read begins to wait for the network, or goes on to.
+func (k *keepAlive) beforeWait() {
+	if k.waits.Load()%2 == 0 {
+		k.waits.Add(1)
+	}
+}
 
 // afterWait notes that it has ended, with bytes if received is set.
 func (k *keepAlive) afterWait(received bool) {

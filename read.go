@@ -343,16 +343,21 @@ func (r *readHalf) readLent(ctx context.Context, l *lent) (messageType int, data
 	return messageType, data, err
 }
 
+// pinPayload lends a message that is whole in the read buffer.
+func (r *readHalf) pinPayload(l *lent) (data []byte, err error) {
+	size := r.frame.remaining
+	data = r.buf.buffered()[:size:size] // what is behind it is not the application's
+	l.pinned = r.buf.pin()
+	return data, r.takePayload(data)
+}
+
 // readInto reads the next message into *l.
 func (r *readHalf) readInto(l *lent) (messageType int, data []byte, err error) {
 	if messageType, err = r.next(); err != nil {
 		return noFrame, nil, err
 	}
 	if r.payloadBuffered() {
-		size := r.frame.remaining
-		data = r.buf.buffered()[:size:size] // what is behind it is not the application's
-		l.pinned = r.buf.pin()
-		err = r.takePayload(data)
+		data, err = r.pinPayload(l)
 		return messageType, data, err
 	}
 	if !r.sizeKnown() {

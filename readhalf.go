@@ -28,12 +28,13 @@ const maxEmptyFragments = 1000
 // atomic.
 type readHalf struct {
 	conn     *Conn      // constant
-	socket   *rawSocket // constant; nil unless nc can be waited for without a buffer
 	mu       lock.Mutex // one call that reads
 	buf      readBuffer
 	rules    frameState
 	headBuf  [maxHeaderSize]byte // where the first bytes of a frame go if there is no rawSocket
 	dropping bool                // Shutdown reads, and drops data
+	mode     int8                // readWaits, readNow or readToEnd
+	drained  bool                // the last read took all there was
 	ending   atomic.Bool         // Shutdown has taken over: nobody else reads
 	frame    currentFrame
 	msg      currentMessage
@@ -60,6 +61,7 @@ type currentMessage struct {
 	kind       int8                 // TextMessage or BinaryMessage
 	open       bool
 	compressed bool
+	collecting bool // its payload is collected before it is inflated
 }
 
 func (r *readHalf) init(c *Conn, cfg connConfig) {
@@ -210,7 +212,7 @@ func (r *readHalf) beginFrame(h header, n int) error {
 	m := &r.msg
 	if h.opcode() != continuationFrame {
 		*m = currentMessage{kind: int8(h.opcode()), open: true, compressed: h.first&rsv1Bit != 0 && !r.dropping}
-		if m.compressed {
+		if m.compressed && r.mode == readWaits {
 			r.inflater.Begin((*payloadReader)(r))
 		}
 	}
@@ -264,10 +266,13 @@ func (r *readHalf) fill() error {
 	r.buf.makeRoom()
 	var n int
 	var err error
-	if r.socket != nil {
+	if r.conn.socket != nil {
 		n, err = r.readSocket()
 	} else {
 		n, err = r.readBlocking()
+	}
+	if err == errNotYet {
+		return err
 	}
 	r.buf.w += int32(n)
 	return r.afterRead(n, err)
@@ -385,7 +390,7 @@ func (r *readHalf) readPayload(p []byte) (int, error) {
 		return 0, nil
 	}
 	n := 0
-	if r.buf.empty() && len(p) >= int(r.buf.size) {
+	if r.buf.empty() && len(p) >= int(r.buf.size) && r.mode == readWaits {
 		var err error
 		if n, err = r.readDirect(p); err != nil {
 			return 0, err
@@ -453,7 +458,7 @@ func (r *readHalf) takePayload(p []byte) error {
 // readData reads the current message as the application gets it: inflated, within the limit, and
 // UTF-8 if it is text. It returns io.EOF with the last bytes or behind them.
 func (r *readHalf) readData(p []byte) (n int, err error) {
-	if r.msg.compressed {
+	if r.msg.compressed && !r.msg.collecting {
 		n, err = r.inflate(p)
 	} else {
 		n, err = r.readPayload(p)

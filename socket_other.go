@@ -13,6 +13,8 @@ func newRawSocket(net.Conn) *rawSocket { return nil }
 
 func (*rawSocket) init(*Conn) {}
 
+func (*rawSocket) control(func(fd uintptr)) error { panic("websocket: no raw socket") }
+
 func (r *readHalf) readSocket() (int, error) { panic("websocket: no raw socket") }
 
 func (w *writeHalf) tryWriteSocket() int { panic("websocket: no raw socket") }

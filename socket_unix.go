@@ -44,23 +44,30 @@ func newRawSocket(nc net.Conn) *rawSocket {
 	return &rawSocket{rc: rc}
 }
 
+// control calls f with the file descriptor.
+func (s *rawSocket) control(f func(fd uintptr)) error { return s.rc.Control(f) }
+
 func (s *rawSocket) init(c *Conn) { s.readable = c.read.onReadable }
 
 // onReadable reads into the read buffer, which it borrows if there is none. It returns false to be
 // called again when the socket is readable.
 func (r *readHalf) onReadable(fd uintptr) bool {
-	s := r.socket
+	s := r.conn.socket
 	for {
-		n, err := syscall.Read(int(fd), r.buf.free())
+		free := r.buf.free()
+		n, err := syscall.Read(int(fd), free)
 		s.n = int32(n)
 		switch err {
 		case nil:
+			r.drained = n < len(free) && r.mode != readToEnd
 			return true
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
 			r.buf.shrink()
-			return false
+			if r.mode == readWaits {
+				return false
+			}
 		}
 		s.n = -int32(err.(syscall.Errno))
 		return true
@@ -69,12 +76,18 @@ func (r *readHalf) onReadable(fd uintptr) bool {
 
 // readSocket reads at least one byte into the read buffer.
 func (r *readHalf) readSocket() (int, error) {
-	s := r.socket
+	s := r.conn.socket
+	if r.mode != readWaits && r.drained {
+		return 0, errNotYet
+	}
 	if err := s.rc.Read(s.readable); err != nil {
 		if oe, ok := err.(*net.OpError); ok {
 			oe.Op = "read"
 		}
 		return 0, err
+	}
+	if s.n == -int32(syscall.EAGAIN) {
+		return 0, errNotYet
 	}
 	if s.n < 0 {
 		return 0, r.readError(syscall.Errno(-s.n))
@@ -101,7 +114,7 @@ func (w *writeHalf) onWritable(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), w.pending.b[:w.n])
 		if err != syscall.EINTR {
-			w.socket.written = int32(max(n, 0))
+			w.conn.socket.written = int32(max(n, 0))
 			return true
 		}
 	}
@@ -110,7 +123,7 @@ func (w *writeHalf) onWritable(fd uintptr) bool {
 // tryWriteSocket writes pending bytes without waiting, and returns how many. It reports no errors:
 // the next write that waits will meet them.
 func (w *writeHalf) tryWriteSocket() int {
-	s := w.socket
+	s := w.conn.socket
 	if s.writable == nil {
 		s.writable = w.onWritable
 	}

@@ -15,11 +15,11 @@ func TestLongMessageIsReadAtOnce(t *testing.T) {
 	for range 100 { // it may come in pieces, but hardly every time
 		p.send(textFrame(want))
 		wantRead(t, c, want)
-		if c.read.socket.n == 30_000+8 {
+		if c.socket.n == 30_000+8 {
 			return
 		}
 	}
-	t.Errorf("the last read into the buffer took %d bytes of the message", c.read.socket.n)
+	t.Errorf("the last read into the buffer took %d bytes of the message", c.socket.n)
 }
 
 // A peer that stops after the first bytes of a frame ties up no large buffer,

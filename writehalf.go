@@ -38,7 +38,6 @@ type writeHalf struct {
 	msg, mu lock.Mutex
 
 	// Constant.
-	socket    *rawSocket // nil unless nc can be written to without waiting
 	pool      BufferPool
 	delay     time.Duration // how long a write may be delayed; negative: never
 	size      int32         // bytes that a message writer buffers

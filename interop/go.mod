@@ -3,10 +3,7 @@ module github.com/tautws/websocket/interop
 go 1.25
 
 require (
-	github.com/googollee/go-socket.io v1.7.0
 	github.com/gorilla/websocket v1.5.3
-	github.com/olahol/melody v1.1.4
-	github.com/sourcegraph/jsonrpc2 v0.2.3
 	github.com/tautws/websocket v0.0.0-00010101000000-000000000000
 )
 

@@ -18,7 +18,8 @@ packages=(
 	python3 python3-websockets # server and client
 	chromium firefox-esr       # browsers, driven by puppeteer-core
 	nginx-light haproxy        # reverse proxies
-	tinyproxy microsocks       # CONNECT and SOCKS5
+	tinyproxy                  # CONNECT
+	microsocks dante-server    # SOCKS5
 )
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)

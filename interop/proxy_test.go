@@ -202,7 +202,10 @@ var forwardProxies = map[string]forwardProxy{
 	"CONNECT over TLS":  startSecureTinyproxy,
 	"SOCKS5":            startMicrosocks("socks5"),
 	"SOCKS5, its names": startMicrosocks("socks5h"),
+	dante:               startDante,
 }
+
+const dante = "SOCKS5 of dante"
 
 func startTinyproxy(t *testing.T, _ *authority, user *url.Userinfo) *url.URL {
 	port := freePort(t)
@@ -250,6 +253,62 @@ func startMicrosocks(scheme string) forwardProxy {
 	}
 }
 
+// startDante starts a proxy that lets connections out to this machine's IPv4 addresses alone, except for
+// port 1 of 127.0.0.2.
+func startDante(t *testing.T, _ *authority, _ *url.Userinfo) *url.URL {
+	port := freePort(t)
+	config := writeFile(t, t.TempDir(), "danted.conf",
+		"logoutput: stderr",
+		"internal: 127.0.0.1 port = "+port,
+		"external: lo",
+		"clientmethod: none",
+		"socksmethod: none",
+		"client pass { from: 127.0.0.0/8 to: 0.0.0.0/0 }",
+		"socks block { from: 0.0.0.0/0 to: 127.0.0.2/32 port = 1 }",
+		"socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 protocol: tcp }",
+	)
+	p := start(t, nil, false, "danted", "-f", config, "-p", filepath.Join(t.TempDir(), "pid"))
+	p.waitListening(t, "127.0.0.1:"+port)
+	return &url.URL{Scheme: "socks5", Host: "127.0.0.1:" + port}
+}
+
+// TestProxyRefusals checks the words in which a dial reports what the proxy could not do.
+func TestProxyRefusals(t *testing.T) {
+	closed := "127.0.0.1:" + freePort(t)
+	for _, tt := range []struct {
+		name    string
+		forward forwardProxy
+		texts   map[string]string // by address
+	}{
+		{"tinyproxy", startTinyproxy, map[string]string{closed: "Unable to connect"}},
+		{"microsocks", startMicrosocks("socks5"), map[string]string{
+			closed:               "connection refused",
+			"name.invalid:80":    "general SOCKS server failure",
+			"255.255.255.255:80": "network unreachable",
+		}},
+		{"dante", startDante, map[string]string{
+			closed:            "connection refused",
+			"127.0.0.2:1":     "connection not allowed by ruleset",
+			"name.invalid:80": "host unreachable",
+			"[::1]:80":        "connection not allowed by ruleset",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			through := tt.forward(t, nil, nil)
+			d := websocket.Dialer{Proxy: http.ProxyURL(through)}
+			for address, want := range tt.texts {
+				if through.Scheme == "socks5" {
+					want = "proxy: SOCKS5 proxy at " + through.Host + " failed to connect: " + want
+				}
+				if _, _, err := d.DialContext(t.Context(), "ws://"+address, nil); err == nil || err.Error() != want {
+					t.Errorf("%s: %v, want %s", address, err, want)
+				}
+			}
+		})
+	}
+}
+
 func TestForwardProxy(t *testing.T) {
 	ca := newAuthority(t)
 	v := variant{} // a tunnel does not see what passes through it: compression would only cost time
@@ -258,6 +317,9 @@ func TestForwardProxy(t *testing.T) {
 
 	for name, forward := range forwardProxies {
 		for access, user := range users {
+			if name == dante && user != nil {
+				continue // it knows the users of the machine only
+			}
 			t.Run(name+", "+access, func(t *testing.T) {
 				t.Parallel()
 				through := forward(t, ca, user)

@@ -26,16 +26,20 @@ const (
 // additions are the names this package exports beyond gorilla's. There are no
 // others, and none of gorilla's is missing.
 var additions = map[string]string{
-	"method *Conn.ReadMessageContext":  "func(context.Context) (int, []uint8, error)",
-	"method *Conn.NextReaderContext":   "func(context.Context) (int, io.Reader, error)",
-	"method *Conn.WriteMessageContext": "func(context.Context, int, []uint8) error",
-	"method *Conn.NextWriterContext":   "func(context.Context, int) (io.WriteCloser, error)",
-	"method *Conn.Messages":            "func(context.Context) iter.Seq2[.Message, error]",
-	"method *Conn.Ping":                "func(context.Context) error",
-	"method *Conn.Shutdown":            "func(context.Context, int, string) error",
-	"method *Conn.Flush":               "func() error",
-	"method *CloseError.Unwrap":        "func() error",
-	"method *ProtocolError.Error":      "func() string",
+	"method *Conn.ReadMessageContext":          "func(context.Context) (int, []uint8, error)",
+	"method *Conn.NextReaderContext":           "func(context.Context) (int, io.Reader, error)",
+	"method *Conn.WriteMessageContext":         "func(context.Context, int, []uint8) error",
+	"method *Conn.NextWriterContext":           "func(context.Context, int) (io.WriteCloser, error)",
+	"method *Conn.ReadJSONContext":             "func(context.Context, interface{}) error",
+	"method *Conn.WriteJSONContext":            "func(context.Context, interface{}) error",
+	"method *Conn.WritePreparedMessageContext": "func(context.Context, *.PreparedMessage) error",
+	"method *Conn.Handle":                      "func(func(*.Conn, .Message, error))",
+	"method *Conn.Messages":                    "func(context.Context) iter.Seq2[.Message, error]",
+	"method *Conn.Ping":                        "func(context.Context) error",
+	"method *Conn.Shutdown":                    "func(context.Context, int, string) error",
+	"method *Conn.Flush":                       "func() error",
+	"method *CloseError.Unwrap":                "func() error",
+	"method *ProtocolError.Error":              "func() string",
 
 	"type Message":            "struct{Type int; Data []uint8}",
 	"type ProtocolError":      "struct{Code int; Text string}",
@@ -47,6 +51,7 @@ var additions = map[string]string{
 	"field Upgrader.WriteDelay":         "time.Duration",
 	"field Upgrader.Origins":            "[]string",
 	"field Upgrader.RequireSubprotocol": "bool",
+	"field Upgrader.ReadLimit":          "int64",
 	"field Dialer.Compression":          ".CompressionOptions",
 	"field Dialer.KeepAlive":            ".KeepAlive",
 	"field Dialer.WriteDelay":           "time.Duration",
@@ -124,11 +129,19 @@ func exportedFields(s *types.Struct) []string {
 	return names
 }
 
-// bothPackages reads the types of the two packages from the compiler's export
-// data. One importer reads both, so that the standard library's are shared.
+// bothPackages reads the types of the two packages.
 func bothPackages(t *testing.T) (theirs, ours *types.Package) {
 	t.Helper()
-	list := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", gorillaPath, ourPath)
+	both := exportedPackages(t, ".", gorillaPath, ourPath)
+	return both[0], both[1]
+}
+
+// exportedPackages reads the types of packages from the compiler's export data, as they are to the
+// module in a directory. One importer reads them all, so that the types that they share are identical.
+func exportedPackages(t *testing.T, dir string, paths ...string) []*types.Package {
+	t.Helper()
+	list := exec.Command("go", append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, paths...)...)
+	list.Dir = dir
 	list.Stderr = os.Stderr
 	out, err := list.Output()
 	if err != nil {
@@ -142,13 +155,15 @@ func bothPackages(t *testing.T) (theirs, ours *types.Package) {
 	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) {
 		return os.Open(exports[path])
 	})
-	if theirs, err = imp.Import(gorillaPath); err != nil {
-		t.Fatal(err)
+	var packages []*types.Package
+	for _, path := range paths {
+		p, err := imp.Import(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
 	}
-	if ours, err = imp.Import(ourPath); err != nil {
-		t.Fatal(err)
-	}
-	return theirs, ours
+	return packages
 }
 
 // load returns a description of every exported name of a package: constants,

@@ -196,7 +196,8 @@ func TestWriteDeadline(t *testing.T) {
 	})
 }
 
-// TestWriteDeadlinePassed: a deadline that has passed before a write begins.
+// TestWriteDeadlinePassed: after a deadline that has passed before a write begins, gorilla writes no
+// more; here nothing has been sent, so the connection stays usable.
 func TestWriteDeadlinePassed(t *testing.T) {
 	onBothRoles(t, func(t *testing.T, l library, s setup) {
 		nc, peer := tcpPair(t)
@@ -204,7 +205,8 @@ func TestWriteDeadlinePassed(t *testing.T) {
 		c.SetWriteDeadline(time.Now().Add(-time.Second))
 		l.wants(t, "WriteMessage", c.WriteMessage(text, []byte("hello")), "timeout")
 		c.SetWriteDeadline(time.Time{})
-		l.wants(t, "WriteMessage after it", c.WriteMessage(text, []byte("hello")), "timeout")
+		after := map[string]string{"gorilla": "timeout", "here": "nil"}
+		l.wants(t, "WriteMessage after it", c.WriteMessage(text, []byte("hello")), after[l.name])
 	})
 }
 

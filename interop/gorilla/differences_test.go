@@ -4,7 +4,6 @@ package gorilla
 // a row lists: what gorilla does and what this package does, side by side.
 
 import (
-	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -166,8 +165,8 @@ var differences = []difference{
 	{rowUnoffered, "offered by header", dialTo("Sec-WebSocket-Protocol", "other",
 		http.Header{"Sec-Websocket-Protocol": {"other"}}), "nil", "nil"},
 
-	{rowRequest, "version 8", upgradeWith(func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }), "400 HandshakeError 13", "426 HandshakeError 13"},
-	{rowRequest, "no version", upgradeWith(func(r *http.Request) { r.Header.Del("Sec-WebSocket-Version") }), "400 HandshakeError 13", "426 HandshakeError 13"},
+	{rowRequest, "two versions", upgradeWith(func(r *http.Request) { r.Header.Add("Sec-WebSocket-Version", "8") }), "101 nil ", "400 HandshakeError 13"},
+	{rowRequest, "list of versions", upgradeWith(func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "13, 8") }), "101 nil ", "400 HandshakeError 13"},
 	{rowRequest, "two keys", upgradeWith(func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", goodKey) }), "101 nil ", "400 HandshakeError 13"},
 	{rowRequest, "HTTP/1.0", upgradeWith(func(r *http.Request) { r.Proto, r.ProtoMinor = "HTTP/1.0", 0 }), "101 nil ", "505 HandshakeError 13"},
 	{rowRequest, "body", upgradeWith(func(r *http.Request) { r.ContentLength, r.Body = 5, io.NopCloser(strings.NewReader("hello")) }),
@@ -179,8 +178,6 @@ var differences = []difference{
 		"permessage-deflate; server_no_context_takeover; client_no_context_takeover",
 		"permessage-deflate; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=10"},
 	{rowWindows, "as a client", clientTakeover, "*errors.errorString", "offered permessage-deflate; client_max_window_bits"},
-
-	{rowSOCKS, "socks5", throughSOCKS, "hello", "hello"},
 
 	{rowDeflate, "corrupt", skipCorrupt, `flate.CorruptInputError, then "next"`, "*websocket.ProtocolError, then *websocket.ProtocolError"},
 	{rowDeflate, "empty", readAll(serverDeflate, 0, frame{first: fin | rsv1 | text}), "flate.CorruptInputError", `"", CloseError 1006 "unexpected EOF"`},
@@ -203,47 +200,62 @@ var differences = []difference{
 
 	{rowWrapped, "wrapped", wrappedClose, "false false", "true true"},
 
-	{rowEarly, "a frame", earlyFrame, "websocket: client sent data before handshake is complete", "early"},
-
 	{rowOrigin, "default port", upgradeFrom("http://example.com:80"), "403", "101"},
 	{rowOrigin, "two origins", upgradeFrom("http://example.com", "https://elsewhere.example"), "101", "403"},
 	{rowOrigin, "two origins and CheckOrigin", upgradeChecked("http://example.com", "https://elsewhere.example"), "101", "403"},
-	{rowOrigin, "without TLS to TLS", upgradeWith(func(r *http.Request) {
-		r.TLS = new(tls.ConnectionState)
-		r.Header.Set("Origin", "http://example.com")
-	}), "101 nil ", "403 HandshakeError 13"},
 
-	{rowHeader, "line break", answerHeader("X-A", "a\r\nb"), "101 [a  b]", "500 []"},
-	{rowHeader, "Connection", answerHeader("Connection", "keep-alive"), "101 [Upgrade keep-alive]", "101 [Upgrade]"},
+	{rowHeader, "Upgrade", answerHeader("Upgrade", "h2c"), "101 [websocket h2c]", "101 [websocket]"},
+	{rowHeader, "Sec-WebSocket-Accept", answerHeader("Sec-Websocket-Accept", "x"), "101 [s3pPLMBiTxaQ9kYGzzhZRbK+xOo= x]", "101 [s3pPLMBiTxaQ9kYGzzhZRbK+xOo=]"},
+	{rowHeader, "Content-Length", answerHead("Content-Length", "5"), "101 with it", "101 without it"},
+	{rowHeader, "Transfer-Encoding", answerHead("Transfer-Encoding", "chunked"), "101 with it", "101 without it"},
+	{rowHeader, "extensions in another spelling", answerHead("Sec-WebSocket-Extensions", "x-other"), "101 with it", "500 without it"},
+	{rowHeader, "name", answerHead("X Y", "1"), "101 with it", "500 without it"},
+	{rowHeader, "name with a line break", answerHead("X: 1\r\nY", "1"), "101 with it", "500 without it"},
+	{rowHeader, "two subprotocols", answerSubprotocols, "a, b", "a"},
 
 	{rowHijacker, "wrapped", upgradeWrapped, "500", "101"},
 
 	{rowSyscalls, "three answers", pipelined, "3 writes", "1 writes"},
 
-	{rowReason, "origin", refusalBody, "Forbidden\n", "websocket: request origin not allowed: \"https://elsewhere.example\" is not the origin of the host \"example.com\"; " +
-		"to allow it add \"https://elsewhere.example\" to Upgrader.Origins\n"},
+	{rowReason, "answer", rejectionBody, "Forbidden\n", "Forbidden: the origin of the request is unacceptable to the server\n"},
+	{rowReason, "error", rejectionReason, "websocket: request origin not allowed by Upgrader.CheckOrigin",
+		"websocket: request origin not allowed by Upgrader.CheckOrigin or Upgrader.Origins: \"https://elsewhere.example\" is not the origin of the request's host \"example.com\"; " +
+			"to allow it add it to Upgrader.Origins, or let a proxy that replaces the Host header pass the client's"},
+
+	{rowAllow, "405", rejectedHeader("Allow", func(r *http.Request) { r.Method = http.MethodPost }), "405 []", "405 [GET]"},
+	{rowAllow, "version", rejectedHeader("Sec-Websocket-Version", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }), "400 []", "400 [13]"},
+
+	{rowLists, "empty element", upgradeWith(func(r *http.Request) { r.Header.Set("Connection", ", upgrade") }), "400 HandshakeError 13", "101 nil "},
+	{rowLists, "protocol with a version", upgradeWith(func(r *http.Request) { r.Header.Set("Upgrade", "TLS/1.0, websocket") }), "400 HandshakeError 13", "101 nil "},
+
+	{rowInvalid, "unknown", negotiate("permessage-deflate; x"), "permessage-deflate; server_no_context_takeover; client_no_context_takeover", ""},
+	{rowInvalid, "window of 16 bits", negotiate("permessage-deflate; server_max_window_bits=16"), "permessage-deflate; server_no_context_takeover; client_no_context_takeover", ""},
 
 	{rowOffers, "two lines", offers("a", "b"), `["a"]`, `["a" "b"]`},
 	{rowOffers, "empty element", offers("a,,b"), `["a" "" "b"]`, `["a" "b"]`},
 
-	{rowURL, "http", dialledFor("http://example.com/"), "not dialled", "tcp example.com:80"},
-	{rowURL, "https", dialledFor("https://example.com/"), "not dialled", "tcp example.com:443"},
 	{rowFragment, "fragment", dialledFor("ws://example.com/#fragment"), "tcp example.com:80", "not dialled"},
 
 	{rowHost, "empty", upgradeWith(func(r *http.Request) { r.Host = "" }), "101 nil ", "400 HandshakeError 13"},
 
 	{rowChosen, "list", answerHeader("Sec-Websocket-Protocol", "a, b"), "101 [a, b]", "500 []"},
-	{rowChosen, "not a token", answerHeader("Sec-Websocket-Protocol", "a/b"), "101 [a/b]", "500 []"},
+	{rowChosen, "white space", answerHeader("Sec-Websocket-Protocol", "a b"), "101 [a b]", "500 []"},
 
-	{rowOffered, "not a token", offered("a/b"), "nil [a/b]", "error []"},
+	{rowOffered, "comma", offered("a,b"), "nil [a,b]", "error []"},
+	{rowOffered, "white space", offered("a b"), "nil [a b]", "error []"},
 	{rowOffered, "repeated", offered("a", "b", "a"), "nil [a, b, a]", "nil [a, b]"},
 
 	{rowSpelling, "canonical", respelled("Sec-Websocket-Version"), "error []", "error []"},
 	{rowSpelling, "as in the RFC", respelled("Sec-WebSocket-Version"), "nil [14]", "error []"},
 	{rowSpelling, "lower case", respelled("sec-websocket-version"), "nil [13 14]", "error []"},
 
-	{rowGotConn, "wss", tracedConn, "before TLSHandshakeStart, *net.TCPConn", "TLSHandshakeDone, *tls.Conn"},
+	{rowProxyTLS, "http", proxiedTLS("http"), "NetDialTLSContext p:80, then CONNECT and plain text", "NetDial p:80, then CONNECT and TLS"},
+	{rowProxyTLS, "https", proxiedTLS("https"), "not dialled", "NetDialTLSContext p:443, then CONNECT and TLS"},
 
-	{rowGoroutine, "NetDial", dialGoroutine, "the caller's", "another"},
-	{rowGoroutine, "panic in NetDial", dialPanic, "mine", "mine"},
+	{rowInterim, "response", interimResponse, "ErrBadHandshake 103", "nil 101"},
+	{rowInterim, "proxy", connectAnswer("103 Early Hints\r\n\r\nHTTP/1.1 200 OK"), "Early Hints", "nil"},
+	{rowInterim, "2xx", connectAnswer("204 No Content"), "No Content", "nil"},
+
+	{rowNoDeadlines, "timeout", withoutDeadlines, "no deadlines", "nil"},
+	{rowNoDeadlines, "cancelled", cancelledWait, "still waiting", "context canceled"},
 }

@@ -3,20 +3,21 @@ package gorilla
 // What the cases in differences_test.go do about handshakes.
 
 import (
+	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"net/url"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	gorilla "github.com/gorilla/websocket"
 	websocket "github.com/tautws/websocket"
@@ -72,12 +73,59 @@ func answerHeader(name, value string) func(t *testing.T, l library) string {
 	}
 }
 
-func refusalBody(t *testing.T, l library) string {
+// answerHead tells whether a header is in the 101 as it was given.
+func answerHead(name, value string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		w := newWire()
+		h := newHijack(w, 4096)
+		status := http.StatusSwitchingProtocols
+		if _, err := l.upgrade(gorilla.Upgrader{}, h, upgradeRequest(), http.Header{name: {value}}); err != nil {
+			status = h.Code
+		}
+		if strings.Contains(string(w.head), "\r\n"+name+": "+value+"\r\n") {
+			return fmt.Sprint(status, " with it")
+		}
+		return fmt.Sprint(status, " without it")
+	}
+}
+
+// answerSubprotocols chooses a subprotocol in the Upgrader and names another in the response header.
+func answerSubprotocols(t *testing.T, l library) string {
+	r := upgradeRequest()
+	r.Header.Set("Sec-WebSocket-Protocol", "a, b")
+	u := l.answer(t, gorilla.Upgrader{Subprotocols: []string{"a"}}, r, http.Header{"Sec-WebSocket-Protocol": {"b"}})
+	return strings.Join(u.response["Sec-Websocket-Protocol"], ", ")
+}
+
+func rejectForeign(l library) (body string, err error) {
 	r := upgradeRequest()
 	r.Header.Set("Origin", "https://elsewhere.example")
 	h := newHijack(newWire(), 4096)
-	l.upgrade(gorilla.Upgrader{}, h, r, nil)
-	return h.Body.String()
+	_, err = l.upgrade(gorilla.Upgrader{}, h, r, nil)
+	return h.Body.String(), err
+}
+
+func rejectionBody(t *testing.T, l library) string {
+	body, _ := rejectForeign(l)
+	return body
+}
+
+func rejectionReason(t *testing.T, l library) string {
+	_, err := rejectForeign(l)
+	return err.Error()
+}
+
+// rejectedHeader tells the status that Upgrader.Error is given and a header that is set by then.
+func rejectedHeader(name string, change func(r *http.Request)) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) (result string) {
+		r := upgradeRequest()
+		change(r)
+		u := gorilla.Upgrader{Error: func(w http.ResponseWriter, r *http.Request, status int, reason error) {
+			result = fmt.Sprint(status, " ", w.Header()[name])
+		}}
+		l.upgrade(u, newHijack(newWire(), 4096), r, nil)
+		return result
+	}
 }
 
 func negotiate(offer string) func(t *testing.T, l library) string {
@@ -205,29 +253,7 @@ func sent(o gorilla.Dialer, h http.Header, name string) func(t *testing.T, l lib
 	}
 }
 
-// tracedConn tells which connection a trace gets for a wss URL, and how far TLS is then.
-func tracedConn(t *testing.T, l library) string {
-	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, err := theirs.upgrade(gorilla.Upgrader{}, w, r, nil); err == nil {
-			c.Close()
-		}
-	}))
-	defer s.Close()
-	phase, result := "before TLSHandshakeStart", ""
-	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
-		TLSHandshakeStart: func() { phase = "TLSHandshakeStart" },
-		TLSHandshakeDone:  func(tls.ConnectionState, error) { phase = "TLSHandshakeDone" },
-		GotConn:           func(info httptrace.GotConnInfo) { result = fmt.Sprintf("%s, %T", phase, info.Conn) },
-	})
-	d := &gorilla.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	c, _, err := l.dial(ctx, d, "wss"+strings.TrimPrefix(s.URL, "https"), nil)
-	if err != nil {
-		return err.Error()
-	}
-	c.Close()
-	return result
-}
-
+// dialGoroutine tells where NetDial runs.
 func dialGoroutine(t *testing.T, l library) string {
 	result := "not called"
 	id := func() string {
@@ -250,6 +276,115 @@ func dialPanic(t *testing.T, l library) (result string) {
 	d := &gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) { panic("mine") }}
 	l.dial(context.Background(), d, "ws://example.com/", nil)
 	return ""
+}
+
+// proxiedTLS tells what dials a proxy for a wss URL, and how the client speaks to the server behind it.
+func proxiedTLS(scheme string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		result := "not dialled"
+		by := func(name string) func(string, string) (net.Conn, error) {
+			return func(_, addr string) (net.Conn, error) {
+				here, there := net.Pipe()
+				result = name + " " + addr
+				go func() {
+					br := bufio.NewReader(there)
+					if r, err := http.ReadRequest(br); err == nil {
+						result += ", then " + r.Method
+						io.WriteString(there, "HTTP/1.1 200 OK\r\n\r\n")
+					}
+					if b, _ := br.ReadByte(); b == 'G' {
+						result += " and plain text"
+					} else if b == 22 { // a TLS handshake record
+						result += " and TLS"
+					}
+					there.Close()
+				}()
+				return here, nil
+			}
+		}
+		tlsDial := by("NetDialTLSContext")
+		d := &gorilla.Dialer{
+			Proxy:             http.ProxyURL(&url.URL{Scheme: scheme, Host: "p"}),
+			NetDial:           by("NetDial"),
+			NetDialTLSContext: func(_ context.Context, network, addr string) (net.Conn, error) { return tlsDial(network, addr) },
+		}
+		l.dial(context.Background(), d, "wss://example.com/", nil)
+		return result
+	}
+}
+
+// interimResponse dials a server that answers with 103 first.
+func interimResponse(t *testing.T, l library) string {
+	d := l.dialReply(t, gorilla.Dialer{}, nil, reply{status: "103 Early Hints\r\n\r\nHTTP/1.1 101", choices: replyWith("X", "y").choices})
+	return fmt.Sprint(d.class, " ", d.status)
+}
+
+// connectAnswer dials through a proxy with that answer to CONNECT.
+func connectAnswer(status string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		here, there := net.Pipe()
+		go func() {
+			defer there.Close()
+			br := bufio.NewReader(there)
+			if _, err := http.ReadRequest(br); err != nil {
+				return
+			}
+			io.WriteString(there, "HTTP/1.1 "+status+"\r\n\r\n")
+			if r, err := http.ReadRequest(br); err == nil {
+				there.Write(replyWith("X", "y").write(r.Header.Get("Sec-WebSocket-Key")))
+			}
+		}()
+		d := &gorilla.Dialer{
+			Proxy:   http.ProxyURL(&url.URL{Scheme: "http", Host: "p"}),
+			NetDial: func(string, string) (net.Conn, error) { return here, nil },
+		}
+		c, _, err := l.dial(context.Background(), d, "ws://example.com/", nil)
+		if err != nil {
+			return err.Error()
+		}
+		c.Close()
+		return "nil"
+	}
+}
+
+// withoutDeadlines dials with a timeout on a connection that has no deadlines.
+func withoutDeadlines(t *testing.T, l library) string {
+	here, there := net.Pipe()
+	go answerWith("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n")(there, bufio.NewReader(there))
+	d := &gorilla.Dialer{HandshakeTimeout: time.Hour, NetDial: func(string, string) (net.Conn, error) {
+		return plain{here, errors.New("no deadlines")}, nil
+	}}
+	c, _, err := l.dial(context.Background(), d, "ws://example.com/", nil)
+	if err != nil {
+		return err.Error()
+	}
+	c.Close()
+	return "nil"
+}
+
+// cancelledWait tells what becomes of a dial that waits for the response when its context is cancelled.
+func cancelledWait(t *testing.T, l library) (result string) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		go io.Copy(io.Discard, there)
+		ctx, cancel := context.WithCancel(context.Background())
+		d := &gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) { return here, nil }}
+		ended := false
+		go func() {
+			if _, _, err := l.dial(ctx, d, "ws://example.com/", nil); errors.Is(err, context.Canceled) {
+				result = context.Canceled.Error()
+			}
+			ended = true
+		}()
+		synctest.Wait()
+		cancel()
+		if synctest.Wait(); !ended {
+			result = "still waiting"
+		}
+		there.Close()
+		synctest.Wait()
+	})
+	return result
 }
 
 // wrapper is what a middleware puts around a ResponseWriter.

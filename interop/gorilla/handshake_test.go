@@ -35,17 +35,17 @@ func apart(row string, l ...string) choice { return choice{l, row} }
 
 const goodKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
-var goodKeys = map[string]bool{goodKey: true, "AQIDBAUGBwgJCgsMDQ4PEC==": true}
-
 var requestChoices = map[string][]choice{
 	"Connection": {lines("Upgrade"), lines("keep-alive, Upgrade"), lines("keep-alive", "upgrade"), lines("keep-alive"), lines("notupgrade"), lines()},
 	"Upgrade":    {lines("websocket"), lines("WebSocket"), lines("h2c, websocket"), lines("h2c", "websocket"), lines("h2c"), lines()},
-	"Sec-Websocket-Version": {lines("13"), lines("13"), apart(rowRequest, "8"), apart(rowRequest), apart(rowRequest, "12"),
+	"Sec-Websocket-Version": {lines("13"), lines("13"), lines("8"), lines(), lines("12"), lines("8", "12"),
 		apart(rowRequest, "13, 8"), apart(rowRequest, "8", "13")},
 	"Sec-Websocket-Key": {lines(goodKey), lines("AQIDBAUGBwgJCgsMDQ4PEC=="), lines("c2hvcnQ="), lines("not base64 at all"), lines(),
 		apart(rowRequest, goodKey, goodKey)},
-	"Origin":                   {lines(), lines("http://example.com"), lines("https://EXAMPLE.com"), lines("https://elsewhere.example"), lines("http://example.com.elsewhere.example")},
-	"Sec-Websocket-Protocol":   {lines(), lines("a"), lines("b, a"), lines("c"), lines("A")},
+	"Origin": {lines(), lines("http://example.com"), lines("https://EXAMPLE.com"), lines("https://elsewhere.example"), lines("http://example.com.elsewhere.example"),
+		lines("http://EXAMPLE.com/path"), lines("http://user@example.com"), lines("null"), lines(""), lines("http://example.com:x")},
+	"Sec-Websocket-Protocol": {lines(), lines("a"), lines("b, a"), lines("c"), lines("A"),
+		lines("v4.channel.k8s.io,SPDY/3.1+portforward.k8s.io")},
 	"Sec-Websocket-Extensions": {lines(), lines(deflateExtension), lines("x-other"), lines("x-other, " + deflateExtension), lines("x-other", deflateExtension)},
 }
 
@@ -75,7 +75,7 @@ func request(r *rand.Rand) (req *http.Request, rows map[string]bool) {
 // upgraded is what one Upgrade did.
 type upgraded struct {
 	class       string
-	status      int // of a refusal; 101
+	status      int // of a rejection; 101
 	subprotocol string
 	response    http.Header
 }
@@ -102,10 +102,11 @@ func TestUpgradeRandomRequests(t *testing.T) {
 		r := rand.New(rand.NewPCG(n, 5))
 		req, rows := request(r)
 		o := gorilla.Upgrader{EnableCompression: r.IntN(2) == 0}
-		h := pick(r, nil, http.Header{"Set-Cookie": {"a=b", "c=d"}}, http.Header{"X-Mine": {"yes"}, "Sec-Websocket-Protocol": {"a"}})
+		h := pick(r, nil, http.Header{"Set-Cookie": {"a=b", "c=d"}}, http.Header{"X-Mine": {"yes"}, "Sec-Websocket-Protocol": {"a"}},
+			http.Header{"X-Mine": {"a\r\nb: c\t\x00d"}, "Connection": {"keep-alive"}, "Sec-Websocket-Protocol": {"SPDY/3.1+portforward.k8s.io"}})
 		switch r.IntN(4) {
 		case 0:
-			o.Subprotocols = []string{"a", "b"}
+			o.Subprotocols = []string{"SPDY/3.1+portforward.k8s.io", "a", "b"}
 		case 1:
 			o.Subprotocols = []string{}
 		}
@@ -117,20 +118,90 @@ func TestUpgradeRandomRequests(t *testing.T) {
 		}
 		their, our := theirs.answer(t, o, req, h), ours.answer(t, o, req, h)
 		if rows[rowRequest] {
-			// Refused here, with the status that the fault asks for.
+			// Rejected here, with the status that the fault asks for.
 			if our.class != "HandshakeError" || our.status < 400 {
 				t.Fatalf("request %d %v: %+v", n, req.Header, our)
 			}
 			continue
-		}
-		if their.status == http.StatusForbidden && our.status == http.StatusBadRequest && !goodKeys[req.Header.Get("Sec-Websocket-Key")] {
-			continue // wrong in two ways, and refused for either
 		}
 		if their.class != our.class || their.status != our.status || their.subprotocol != our.subprotocol {
 			t.Fatalf("request %d %s %v:\ngorilla %+v\nhere    %+v", n, req.Method, req.Header, their, our)
 		}
 		if our.status == 101 && !maps.EqualFunc(their.response, our.response, slices.Equal) {
 			t.Fatalf("request %d %v: response header\ngorilla %v\nhere    %v", n, req.Header, their.response, our.response)
+		}
+	}
+}
+
+// TestUpgradeErrorTexts: the text of a HandshakeError begins with gorilla's.
+func TestUpgradeErrorTexts(t *testing.T) {
+	reject := func(l library, w http.ResponseWriter, change func(r *http.Request)) string {
+		r := upgradeRequest()
+		change(r)
+		o := gorilla.Upgrader{Error: func(http.ResponseWriter, *http.Request, int, error) {}}
+		_, err := l.upgrade(o, w, r, nil)
+		return fmt.Sprint(err)
+	}
+	for name, change := range map[string]func(r *http.Request){
+		"no Connection":  func(r *http.Request) { r.Header.Del("Connection") },
+		"HTTP/2":         func(r *http.Request) { r.Header.Del("Connection"); r.Proto, r.ProtoMajor = "HTTP/2.0", 2 },
+		"no Upgrade":     func(r *http.Request) { r.Header.Del("Upgrade") },
+		"POST":           func(r *http.Request) { r.Method = http.MethodPost },
+		"version 8":      func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") },
+		"another origin": func(r *http.Request) { r.Header.Set("Origin", "https://elsewhere.example") },
+		"short key":      func(r *http.Request) { r.Header.Set("Sec-WebSocket-Key", "AAAA") },
+		"no Hijacker":    func(r *http.Request) {},
+	} {
+		their, our := reject(theirs, httptest.NewRecorder(), change), reject(ours, httptest.NewRecorder(), change)
+		if !strings.HasPrefix(our, their) {
+			t.Errorf("%s:\ngorilla %s\nhere    %s", name, their, our)
+		}
+	}
+	for _, err := range []error{io.ErrNoProgress, http.ErrHijacked} {
+		w := failingHijack{httptest.NewRecorder(), err}
+		their, our := reject(theirs, w, func(*http.Request) {}), reject(ours, w, func(*http.Request) {})
+		if !strings.HasPrefix(our, their) {
+			t.Errorf("gorilla %s\nhere    %s", their, our)
+		}
+	}
+}
+
+type failingHijack struct {
+	http.ResponseWriter
+	err error
+}
+
+func (w failingHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, w.err }
+
+// TestUpgradeEarlyFrame: a client waits for the 101 before it sends frames.
+func TestUpgradeEarlyFrame(t *testing.T) {
+	onBoth(t, func(t *testing.T, l library) {
+		if got := earlyFrame(t, l); got != "websocket: client sent data before handshake is complete" {
+			t.Error(got)
+		}
+	})
+}
+
+// TestSameOrigin: an origin that gorilla accepts is accepted, and of the others only the same origin
+// with its default port written out.
+func TestSameOrigin(t *testing.T) {
+	names := []string{"example.com", "EXAMPLE.com", "example.com:80", "example.com:443", "example.com:8080", "example.com:", "a.example.com",
+		"user@example.com", "[::1]", "[::1]:80", "[::1", "127.0.0.1", "localhost", "b\u00fccher.example", "exa%6dple.com", "a b", "a_b", "", "null"}
+	for _, scheme := range []string{"http://", "https://", "ws://", "HTTPS://", "app://", "//", "1://", ""} {
+		for _, name := range names {
+			for _, path := range []string{"", "/", "/a?b#c"} {
+				for _, host := range names {
+					r := upgradeRequest()
+					r.Host = host
+					r.Header.Set("Origin", scheme+name+path)
+					their, our := theirs.answer(t, gorilla.Upgrader{}, r, nil).status, ours.answer(t, gorilla.Upgrader{}, r, nil).status
+					same := strings.EqualFold(strings.TrimSuffix(strings.TrimSuffix(name, ":80"), ":443"), strings.TrimSuffix(strings.TrimSuffix(host, ":80"), ":443")) ||
+						name == "example.com:" || host == "example.com:"
+					if host != "" && their != our && !(our == 101 && same) {
+						t.Errorf("origin %q, host %q: gorilla %d, here %d", scheme+name+path, host, their, our)
+					}
+				}
+			}
 		}
 	}
 }

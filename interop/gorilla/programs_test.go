@@ -1,7 +1,7 @@
 package gorilla
 
 // Programs written for gorilla/websocket, built and run in both ways a program
-// can move: with the import path changed, and unchanged with one replace line.
+// can move: with the import path changed, and unchanged with replace lines.
 // They come from the module cache, gorilla's examples as well as modules of
 // others with their own tests.
 
@@ -67,9 +67,7 @@ var ways = []way{
 		}
 		goTool(t, dir, "mod", "edit", "-droprequire", gorillaPath, "-require", ourPath+"@v0.0.0", "-replace", ourPath+"="+checkout)
 	}},
-	{"replace", func(t *testing.T, dir, checkout string) {
-		goTool(t, dir, "mod", "edit", "-replace", gorillaPath+"="+checkout)
-	}},
+	{"replace", standIn},
 }
 
 // copyTree copies a directory out of the module cache, where files are read-only.

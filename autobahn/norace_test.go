@@ -1,5 +1,0 @@
-//go:build !race
-
-package autobahn
-
-const raceEnabled = false

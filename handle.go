@@ -1,0 +1,319 @@
+package websocket
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// Handle: connections whose messages go to a function. While such a connection is silent it has no
+// goroutine, no stack and no buffer: its socket is in a set of a poller (poller.go), which serves it
+// when bytes have come. Whatever cannot be in such a set gets a goroutine instead.
+//
+// A connection is served by one goroutine at a time, which owns handlerBusy. Whoever notes something
+// for it, an event or a Close, sets handlerBusy and handlerMore; the one that found handlerBusy clear
+// must see to it that serve is called. So nothing is missed, and what is noted without reason costs
+// a read that finds nothing.
+//
+// The reads of serve do not wait: fill returns errNotYet. Between messages that loses nothing, as
+// after a deadline; inside a message, what has come of it is in handler.lent, and the next serve goes
+// on there. A compressed message is collected before it is inflated, so that one that comes slowly
+// holds neither a goroutine nor an inflater.
+
+const (
+	handlerBusy = 1 << iota // a goroutine serves the connection, or is about to
+	handlerMore             // something was noted since it last looked
+	handlerEnd              // the peer will send no more: reads go on to the end
+)
+
+// How reads go about an empty socket.
+const (
+	readWaits  = iota
+	readNow         // they return errNotYet
+	readToEnd       // likewise, and a short read does not mean that nothing more is there
+	serveLimit = 64 // messages of a connection that are handled before others have their turn
+)
+
+// errNotYet is the result of a read that does not wait. Nothing is lost.
+var errNotYet = errors.New("websocket: not yet")
+
+// A handler is what a connection with Handle needs besides.
+type handler struct {
+	conn   *Conn
+	call   func(c *Conn, m Message, err error)
+	lent   lent          // the last message, or what has come of one that is not whole; guarded by read.mu
+	poller *poller       // nil: there is a goroutine
+	alarm  *time.Timer   // for the read deadline; guarded by read.deadline.mu
+	state  atomic.Uint32 // handlerBusy and so on
+	fd     int32
+}
+
+// Handle calls h for every message of the connection and returns at once. It is what a loop over
+// Messages in a goroutine is, without the goroutine: while no message comes, the connection has no
+// stack and no buffer either.
+//
+// The calls come one at a time and in the order of the messages. m.Data is valid until h returns. h
+// may wait for whatever it likes, which delays the next message of its own connection and no
+// other's. It may call every method of c, but Ping, whose pong comes behind the message: a read in h
+// returns the message after m. Panics in h are not recovered.
+//
+// A call with an error is the last one, and the connection is closed when it returns. It comes
+// exactly once, with the error that ReadMessage would return: a *CloseError when the peer closes,
+// one for which errors.Is(err, net.ErrClosed) holds after Close and Shutdown, a timeout when the
+// read deadline passes.
+//
+// Handle may be called once, and then only h may read. On Linux, macOS and the BSDs it serves TCP
+// and Unix sockets; for other connections, such as those over TLS, and elsewhere a goroutine does
+// the same.
+func (c *Conn) Handle(h func(c *Conn, m Message, err error)) {
+	k := &handler{conn: c, call: h}
+	if h == nil || !c.handler.CompareAndSwap(nil, k) {
+		panic("websocket: Handle called twice or with nil")
+	}
+	if c.socket == nil || !k.register() {
+		k.state.Store(handlerBusy) // permanently: the goroutine notices everything itself
+		go k.loop()
+		return
+	}
+	k.setAlarm(c.read.deadline.Deadline())
+	// What came with the handshake, or ended the connection since, causes no event.
+	k.wake()
+}
+
+// loop is Handle without a poller.
+func (h *handler) loop() {
+	r := &h.conn.read
+	for {
+		messageType, data, err := r.readLent(noContext, &h.lent)
+		if err != nil {
+			h.end(err)
+			return
+		}
+		h.call(h.conn, Message{messageType, data}, nil)
+	}
+}
+
+// note notes that there is something to do, and reports whether the caller must see to it that serve
+// is called.
+func (h *handler) note(bits uint32) bool {
+	return h.state.Or(handlerBusy|handlerMore|bits)&handlerBusy == 0
+}
+
+// wake has the connection served for a reason other than an event. It may be called on nil.
+func (h *handler) wake() {
+	if h != nil && h.note(0) {
+		go func() {
+			for h.serve() {
+			}
+		}()
+	}
+}
+
+// setAlarm has a connection that nobody reads notice that its read deadline has passed.
+func (h *handler) setAlarm(t time.Time) {
+	if h == nil || h.poller == nil {
+		return
+	}
+	d := &h.conn.read.deadline
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case t.IsZero():
+		if h.alarm != nil {
+			h.alarm.Stop()
+		}
+	case h.alarm == nil:
+		h.alarm = time.AfterFunc(time.Until(t), h.wake)
+	default:
+		h.alarm.Reset(time.Until(t))
+	}
+}
+
+// serve handles what has come, up to serveLimit messages, and reports whether there may be more. The
+// caller has handlerBusy, and has it no longer when serve returns false.
+func (h *handler) serve() (again bool) {
+	for {
+		s := h.state.And(^uint32(handlerMore)) &^ handlerMore
+		switch err := h.handleMessages(s&handlerEnd != 0); err {
+		case nil:
+			return true
+		case errNotYet:
+		default:
+			h.end(err)
+			return false // still busy, so it is never served again
+		}
+		// All there was is read and there was no end: the event was about an earlier socket.
+		if h.state.CompareAndSwap(s, s&^(handlerBusy|handlerEnd)) {
+			return false
+		}
+	}
+}
+
+// handleMessages handles whole messages until there is none, or an error, or serveLimit of them.
+func (h *handler) handleMessages(end bool) error {
+	r := &h.conn.read
+	mode := int8(readNow)
+	if end {
+		mode = readToEnd
+	}
+	for i := range serveLimit {
+		if r.ending.Load() && h.conn.state.Load() == stateOpen {
+			return errNotYet // Shutdown reads, and closes the connection when it is done
+		}
+		if err := r.lock(noContext); err != nil {
+			return err
+		}
+		if i == 0 {
+			r.drained = false
+		}
+		if r.msg.open && r.msg.reader != nil {
+			// The handler has left the rest of a message.
+			if err := r.discard(); err != nil {
+				r.unlock()
+				return err
+			}
+		}
+		r.mode = mode
+		messageType, data, err := r.readAvailable(&h.lent)
+		r.mode = readWaits
+		r.unlock()
+		if err != nil {
+			return err
+		}
+		h.call(h.conn, Message{messageType, data}, nil)
+	}
+	return nil
+}
+
+// end calls the handler for the last time.
+func (h *handler) end(err error) {
+	c := h.conn
+	h.call(c, Message{}, err)
+	h.setAlarm(time.Time{})
+	c.Close()
+	h.unregister()
+	if c.read.mu.TryLock() {
+		c.read.takeBack(&h.lent)
+		c.read.unlock()
+	}
+}
+
+// readAvailable reads the next message into *l, without waiting. With errNotYet *l has what has come
+// of it, for the next call to go on with.
+func (r *readHalf) readAvailable(l *lent) (messageType int, data []byte, err error) {
+	m := &r.msg
+	if !m.open {
+		r.takeBack(l)
+		if _, err = r.next(); err != nil {
+			r.shrinkBuffer()
+			return noFrame, nil, err
+		}
+		switch {
+		case r.payloadBuffered():
+			data, err = r.pinPayload(l)
+			return int(m.kind), data, err
+		case m.compressed && !r.rules.fragmented && r.frame.remaining <= uint64(len(r.buf.buffered())):
+			r.inflater.Begin((*payloadReader)(r))
+			data, err = r.readUnknown(&l.own)
+			return int(m.kind), data, err
+		}
+		m.collecting = true
+	}
+	n, err := r.collect(l)
+	switch {
+	case err == errNotYet:
+		r.trim(l, n)
+		r.shrinkBuffer()
+		return noFrame, nil, err
+	case err != io.EOF:
+		return noFrame, nil, err
+	case m.compressed:
+		m.collecting = false
+		payload := l.own
+		l.own = nil
+		r.inflater.Begin(&bytesReader{payload.b[:n]})
+		data, err = r.readUnknown(&l.own)
+		payload.release()
+		return int(m.kind), data, err
+	}
+	return int(m.kind), l.own.b[:n], nil
+}
+
+// collect adds the payload that has come to *l. It returns how much *l has, and io.EOF when that is
+// the whole message.
+func (r *readHalf) collect(l *lent) (n int, err error) {
+	m := &r.msg
+	for {
+		n = int(m.received - int64(r.frame.remaining))
+		if l.own == nil || n == len(l.own.b) {
+			r.growCollected(l, n)
+		}
+		if left := r.frame.remaining; r.buf.buf == nil && left > uint64(r.buf.size) {
+			r.buf.nextRead = int32(min(left, maxNextRead))
+		}
+		var k int
+		if m.compressed {
+			k, err = r.readPayload(l.own.b[n:])
+		} else {
+			k, err = r.readData(l.own.b[n:])
+		}
+		if err != nil {
+			return n + k, err
+		}
+	}
+}
+
+// growCollected makes room for more than the n bytes that *l has.
+func (r *readHalf) growCollected(l *lent, n int) {
+	size := max(2*n, defaultBufferSize)
+	if r.sizeKnown() {
+		size = int(min(uint64(n)+r.frame.remaining, uint64(max(4*n, maxPrealloc))))
+	} else if limit := r.limit.Load(); limit > int64(n) {
+		size = int(min(int64(size), limit+1))
+	}
+	larger := getBuffer(size)
+	if l.own != nil {
+		copy(larger.b, l.own.b[:n])
+		l.own.release()
+	}
+	l.own = larger
+}
+
+// trim leaves a message of which n bytes have come no more memory than these take: a peer may
+// announce much and send little.
+func (r *readHalf) trim(l *lent, n int) {
+	switch {
+	case l.own == nil:
+	case n == 0:
+		l.own.release()
+		l.own = nil
+	case len(l.own.b) > 4*n && len(l.own.b) > 1<<minBufferBits:
+		smaller := getBuffer(2 * n) // so that what is copied here has come since the last time
+		copy(smaller.b, l.own.b[:n])
+		l.own.release()
+		l.own = smaller
+	}
+}
+
+// shrinkBuffer is readBuffer.shrink for a connection that may stay as it is for long: a part of a
+// header or of a control frame gets the smallest buffer.
+func (r *readHalf) shrinkBuffer() {
+	b := &r.buf
+	if n := int(b.w - b.r); b.buf != nil && n <= 1<<(minBufferBits-1) && len(b.buf.b) > 1<<minBufferBits {
+		b.compact(getBuffer(1 << minBufferBits))
+	}
+	b.releaseEmpty()
+}
+
+// A bytesReader reads b.
+type bytesReader struct{ b []byte }
+
+func (r *bytesReader) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, r.b)
+	r.b = r.b[n:]
+	return n, nil
+}
