@@ -36,6 +36,10 @@ const (
 	// maxStall is how long a member may take for 64 KiB before it is too slow, however little it
 	// lags, where slow members are closed. KeepAlive finds out sooner.
 	maxStall = 30 * time.Second
+
+	// workerTime is what the goroutines that write to members have at a time before a broadcast that
+	// waits for room goes on without them.
+	workerTime = 5 * time.Millisecond
 )
 
 // A SlowPolicy says what a Group does with a member that lags.
@@ -99,6 +103,7 @@ type Group struct {
 	again    bool          // a message came since the pass began
 	room     int           // bytes that may be broadcast before the pass ends
 	turn     chan struct{} // closed when the pass ends, if a goroutine waits for that
+	shutDown chan struct{} // made when closed is set; closed when Shutdown has ended all connections
 	next     int           // slot that the pass comes to next
 
 	latest         map[string]*latestMessage
@@ -109,7 +114,9 @@ type Group struct {
 	messages, bytes   int64
 	skipped, expelled int64
 
-	seq atomic.Int64 // messages so far
+	seq     atomic.Int64  // messages so far
+	working atomic.Int32  // members in state workerBusy
+	idle    chan struct{} // of capacity 1: working became zero; made by flush
 }
 
 // GroupStats is a snapshot of a Group.
@@ -138,9 +145,9 @@ type groupMember struct {
 	s    *groupStream
 	slot int32
 
-	stuck atomic.Bool  // pending has a part of a frame: see blockLocked
-	busy  atomic.Bool  // a goroutine of its own is delivering
-	seen  atomic.Int64 // all messages up to this one were taken care of
+	stuck  atomic.Bool   // pending has a part of a frame: see blockLocked
+	worker atomic.Uint32 // workerNone, workerBusy or workerSlow
+	seen   atomic.Int64  // all messages up to this one were taken care of
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -151,6 +158,13 @@ type groupMember struct {
 	ended   bool  // nothing more is to be sent
 	left    bool  // guarded by Group.mu: it is no member any more
 }
+
+// The states of the goroutine that delivers to a member.
+const (
+	workerNone = iota
+	workerBusy
+	workerSlow // it has been at it for more than workerTime
+)
 
 func (m *groupMember) behind() bool { return m.seen.Load() < m.g.seq.Load() }
 
@@ -349,7 +363,7 @@ func (g *Group) Stats() GroupStats {
 	s := GroupStats{Members: len(all), Messages: g.messages, Bytes: g.bytes, Skipped: g.skipped, Expelled: g.expelled}
 	g.mu.Unlock()
 	for _, m := range all {
-		if m.stuck.Load() || m.busy.Load() {
+		if m.stuck.Load() || m.worker.Load() != workerNone {
 			s.Blocked++
 		}
 		s.Lag = max(s.Lag, m.lag())
@@ -359,7 +373,7 @@ func (g *Group) Stats() GroupStats {
 
 // Broadcast sends a message to all members. It copies data, and waits for none of them. While more
 // than half of MaxLag has yet to be offered to the members for the first time it waits for that,
-// which takes no more than the processor's time.
+// which takes the processor's time, and no more than 5 ms for members that are not sockets.
 //
 // The error is ErrGroupClosed after Shutdown. What becomes of a single member is not reported.
 func (g *Group) Broadcast(messageType int, data []byte) error {
@@ -397,7 +411,7 @@ func (g *Group) broadcast(messageType int, data []byte, pm *PreparedMessage, key
 	g.order.Lock()
 	defer g.order.Unlock()
 	g.mu.Lock()
-	for g.flushing && g.room < size && g.room < g.maxLag()/2 && !g.closed {
+	for g.flushing && g.room <= 0 && !g.closed {
 		g.waitLocked()
 	}
 	if g.closed {
@@ -517,6 +531,55 @@ func (g *Group) flush() {
 		}
 		g.visit()
 		done.Wait()
+		g.awaitWorkers()
+	}
+}
+
+// awaitWorkers gives the goroutines that write to members some time if a broadcast waits for room:
+// what the processor has not come to yet is no sign of a slow member.
+func (g *Group) awaitWorkers() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.turn == nil || g.working.Load() == 0 {
+		return
+	}
+	if g.idle == nil {
+		g.idle = make(chan struct{}, 1)
+	}
+	idle := g.idle
+	g.mu.Unlock()
+	t := time.NewTimer(workerTime)
+	defer t.Stop()
+	for timeout := false; g.working.Load() > 0 && !timeout; {
+		select {
+		case <-idle:
+		case <-t.C:
+			timeout = true
+		}
+	}
+	g.mu.Lock()
+	if g.working.Load() == 0 {
+		return
+	}
+	for _, m := range g.slots {
+		if m != nil && m.worker.CompareAndSwap(workerBusy, workerSlow) {
+			g.working.Add(-1)
+		}
+	}
+}
+
+// workerEnded notes that the goroutine that delivers to m is done.
+func (m *groupMember) workerEnded() {
+	g := m.g
+	if m.worker.Swap(workerNone) == workerBusy && g.working.Add(-1) == 0 {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.idle != nil {
+			select {
+			case g.idle <- struct{}{}:
+			default:
+			}
+		}
 	}
 }
 
@@ -571,8 +634,8 @@ func (g *Group) skip(m *groupMember) {
 	if g.newest != nil {
 		m.seq, m.compact = m.cur.seq()-1, true
 		m.cur = m.cur.skipTo(frameCursor{})
-	} else if to := m.s.newestLocked(g.seq.Load()); m.cur.pos() < to.pos() {
-		m.cur = m.cur.skipTo(to)
+	} else if m.cur.pos() < (frameCursor{m.s.log.last, m.s.log.newest}).pos() {
+		m.cur = m.cur.skipTo(m.s.newestLocked(g.seq.Load()))
 	} else {
 		return
 	}
@@ -625,53 +688,82 @@ func (g *Group) expel(m *groupMember) {
 // closeSlow closes the connection with CloseTryAgainLater. It does not wait, and reads in progress
 // fail at once; the peer has closeWait to take the close frame and to answer it.
 func (c *Conn) closeSlow() {
-	err := ErrSlowMember
-	c.abortErr.CompareAndSwap(nil, &err)
-	if !c.state.CompareAndSwap(stateOpen, stateAborted) {
+	if !c.beginGoodbye(ErrSlowMember) {
 		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+		defer cancel()
+		c.sayGoodbye(ctx, closePayload(CloseTryAgainLater, "too slow"), ErrSlowMember)
+	}()
+}
+
+// beginGoodbye begins a close handshake on behalf of a group. Unlike Conn.Shutdown it is not cut
+// short when the goroutine that reads, whose read fails now, closes the connection. It reports false
+// if the connection is ending already. cause, unless nil, is what reads and writes return from now
+// on.
+func (c *Conn) beginGoodbye(cause error) bool {
+	if cause != nil {
+		c.abortErr.CompareAndSwap(nil, &cause)
+	}
+	if !c.state.CompareAndSwap(stateOpen, stateAborted) {
+		return false
 	}
 	if !c.read.ending.Swap(true) {
 		c.read.deadline.expire()
 		c.handler.Load().wake()
 	}
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
-		defer cancel()
-		defer context.AfterFunc(ctx, func() { c.release(0) })()
-		sent := make(chan struct{})
-		go func() {
-			defer close(sent)
-			if c.write.closeWith(ctx, closePayload(CloseTryAgainLater, "too slow"), ErrSlowMember) != nil {
-				c.release(0) // no answer will come
-			}
-		}()
-		c.read.discardUntilClose(ctx)
-		<-sent
-		c.release(closeWait)
-	}()
+	return true
 }
 
-// Shutdown ends the connections of all members with the close handshake, as Conn.Shutdown does, all
-// at the same time or distributed over Spread. Each gets before its close frame what was broadcast
-// before. When ctx ends, those that are left are closed without it, and Shutdown returns an error
-// for which errors.Is finds context.Cause(ctx). Otherwise it returns nil.
+// sayGoodbye goes on with the close handshake, until ctx ends.
+func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
+	ctx = cancelable(ctx)
+	if ctx != nil {
+		defer context.AfterFunc(ctx, func() { c.release(0) })()
+	}
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		if c.write.closeWith(ctx, payload, cause) != nil {
+			c.release(0) // no answer will come
+		}
+	}()
+	c.read.discardUntilClose(ctx)
+	<-sent
+	c.release(closeWait)
+}
+
+// Shutdown ends the connections of all members with the close handshake, all at the same time or
+// distributed over Spread. Each gets before its close frame what was broadcast before. What the
+// peers still send is discarded, and reads fail with an error for which errors.Is(err, net.ErrClosed)
+// holds; closing the connection then does not cut the handshake short. When ctx ends, the
+// connections that are left are closed without it, and Shutdown returns an error for which errors.Is
+// finds context.Cause(ctx). Otherwise it returns nil.
 //
 // From its call on nothing can be broadcast and nobody can join. It may be called more than once and
-// from any goroutine but those of control frame handlers: every call waits for all connections.
+// from any goroutine but those of control frame handlers: every call waits for the end of all
+// connections, or of its own ctx.
 func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
 	}
 	g.mu.Lock()
-	g.closed = true
+	first := !g.closed
+	if first {
+		g.closed, g.shutDown = true, make(chan struct{})
+	}
 	for g.flushing {
 		g.waitLocked()
 	}
 	all := g.allLocked()
 	g.mu.Unlock()
+	if !first {
+		return g.awaitShutdown(ctx)
+	}
 
 	rand.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
-	begin := time.Now()
+	payload, begin := closePayload(code, text), time.Now()
 	var cut atomic.Bool
 	var ends sync.WaitGroup
 	for i, m := range all {
@@ -679,16 +771,34 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 			sleepUntil(ctx, begin.Add(time.Duration(float64(g.Spread)*float64(i)/float64(len(all)))))
 		}
 		ends.Go(func() {
-			if m.c.Shutdown(ctx, code, text) != nil && ctx.Err() != nil {
-				cut.Store(true)
+			if c := m.c; c.beginGoodbye(nil) {
+				c.sayGoodbye(ctx, payload, ErrCloseSent)
+				if ctx.Err() != nil && !c.peerClosed.Load() {
+					cut.Store(true)
+				}
 			}
+			g.leave(m)
 		})
 	}
 	ends.Wait()
+	close(g.shutDown)
 	if cut.Load() {
 		return contextError(ctx)
 	}
 	return nil
+}
+
+// awaitShutdown waits for another call of Shutdown. If ctx ends before, it closes all connections.
+func (g *Group) awaitShutdown(ctx context.Context) error {
+	select {
+	case <-g.shutDown:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, m := range g.all() {
+		m.c.closeNow()
+	}
+	return contextError(ctx)
 }
 
 func sleepUntil(ctx context.Context, at time.Time) {

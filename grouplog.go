@@ -17,7 +17,7 @@ import (
 const (
 	minLogChunk   = 4 << 10
 	maxLogChunk   = 64 << 10
-	largeLogChunk = 512 << 10 // for frames of which maxLogChunk has less than eight
+	largeLogChunk = 1 << 20 // for frames of which maxLogChunk has less than eight
 )
 
 // A logChunk is memory that is filled once: b[:n] never changes again.
@@ -142,20 +142,19 @@ func newLogTail(base, seq int64) *logTail {
 
 func (t *logTail) end() frameCursor { return frameCursor{t.last, int(t.last.n.Load())} }
 
-// append adds a frame, in a new chunk if fresh is set. No chunk but for a single frame gets larger
-// than limit, or minLogChunk.
+// append adds a frame, in a new chunk if fresh is set. No chunk gets larger than limit and a frame,
+// or minLogChunk.
 func (t *logTail) append(seq int64, first byte, payload []byte, fresh bool, limit int) {
 	size := frameSize(len(payload))
 	at := int(t.last.n.Load())
 	if fresh || at+size > len(t.last.b) {
 		most := maxLogChunk
 		if size > maxLogChunk/8 {
-			most = largeLogChunk
+			most = min(8*size, largeLogChunk) // eight frames leave with one write, too
 		}
-		most = max(minLogChunk, min(most, limit))
-		t.size = min(max(t.size, size), most)
-		c := &logChunk{b: make([]byte, max(size, t.size)), base: t.last.base + int64(at), seq: seq}
-		t.size = min(2*t.size, most)
+		room := max(size, min(t.size, most, max(minLogChunk, limit+size)))
+		c := &logChunk{b: make([]byte, room), base: t.last.base + int64(at), seq: seq}
+		t.size = 2 * room
 		c.fill(0, first, payload) // before anybody can see it
 		t.last.next.Store(c)
 		t.last, t.newest = c, 0
@@ -379,6 +378,7 @@ func (s *groupStream) newestLocked(seq int64) frameCursor {
 		return frameCursor{s.log.last, s.log.newest}
 	}
 	k := s.joinLocked(seq).before(bytes.Clone(s.newest))
+	k.at.base = frameCursor{s.log.last, s.log.newest}.pos()
 	k.at.seqs = []int64{seq} // it may be skipped in turn
 	return k
 }

@@ -284,7 +284,8 @@ func (m *groupMember) failedLocked(err error) {
 // startWorker starts a goroutine that delivers to m and may wait for the network, unless there is
 // one.
 func (m *groupMember) startWorker() {
-	if m.busy.CompareAndSwap(false, true) {
+	if m.worker.CompareAndSwap(workerNone, workerBusy) {
+		m.g.working.Add(1)
 		go m.work()
 	}
 }
@@ -300,10 +301,11 @@ func (m *groupMember) work() {
 			w.deadline.restore()
 		}
 		w.unlock()
-		m.busy.Store(false)
-		if !may || !m.behind() || !m.busy.CompareAndSwap(false, true) {
+		m.workerEnded()
+		if !may || !m.behind() || !m.worker.CompareAndSwap(workerNone, workerBusy) {
 			return
 		}
+		m.g.working.Add(1)
 	}
 }
 
