@@ -40,6 +40,7 @@ const (
 	// workerTime is what the goroutines that write to members have at a time before a broadcast that
 	// waits for room goes on without them.
 	workerTime = 5 * time.Millisecond
+	maxWorkers = 1024 // no more are started before others are done, or have had workerTime
 )
 
 // A SlowPolicy says what a Group does with a member that lags.
@@ -116,7 +117,7 @@ type Group struct {
 
 	seq     atomic.Int64  // messages so far
 	working atomic.Int32  // members in state workerBusy
-	idle    chan struct{} // of capacity 1: working became zero; made by flush
+	idle    chan struct{} // of capacity 1: working has become less; made by awaitWorkers
 }
 
 // GroupStats is a snapshot of a Group.
@@ -138,25 +139,27 @@ type latestMessage struct {
 	data       []byte
 }
 
-// A groupMember is one connection in one group.
+// A groupMember is one connection in one group. Its size is a size class of the allocator.
 type groupMember struct {
-	c    *Conn
-	g    *Group
-	s    *groupStream
-	slot int32
+	c *Conn
+	g *Group
+	s *groupStream
 
+	seen atomic.Int64 // all messages up to this one were taken care of
+
+	mu     sync.Mutex
+	cur    frameCursor   // guarded by mu
+	seq    int64         // while compact, guarded by mu
+	slot   int32         // constant
 	stuck  atomic.Bool   // pending has a part of a frame: see blockLocked
 	worker atomic.Uint32 // workerNone, workerBusy or workerSlow
-	seen   atomic.Int64  // all messages up to this one were taken care of
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	cur     frameCursor
-	seq     int64 // while compact
-	compact bool  // of the messages after seq only the latest of each key are to come, behind cur
-	writing bool  // what is ahead of cur is being written without waiting
-	ended   bool  // nothing more is to be sent
-	left    bool  // guarded by Group.mu: it is no member any more
+	compact bool // of the messages after seq only the latest of each key are to come, behind cur
+	writing bool // what is ahead of cur is being written without waiting
+	ended   bool // nothing more is to be sent
+
+	left bool // it is no member any more; guarded by Group.mu
 }
 
 // The states of the goroutine that delivers to a member.
@@ -531,18 +534,21 @@ func (g *Group) flush() {
 		}
 		g.visit()
 		done.Wait()
-		g.awaitWorkers()
+		g.mu.Lock()
+		waits := g.turn != nil
+		g.mu.Unlock()
+		if waits {
+			// What the processor has not come to yet is no sign of a slow member.
+			g.awaitWorkers(0)
+		}
 	}
 }
 
-// awaitWorkers gives the goroutines that write to members some time if a broadcast waits for room:
-// what the processor has not come to yet is no sign of a slow member.
-func (g *Group) awaitWorkers() {
+// awaitWorkers gives the goroutines that write to members workerTime to become no more than most,
+// which is 0 or maxWorkers/2.
+func (g *Group) awaitWorkers(most int32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.turn == nil || g.working.Load() == 0 {
-		return
-	}
 	if g.idle == nil {
 		g.idle = make(chan struct{}, 1)
 	}
@@ -550,7 +556,7 @@ func (g *Group) awaitWorkers() {
 	g.mu.Unlock()
 	t := time.NewTimer(workerTime)
 	defer t.Stop()
-	for timeout := false; g.working.Load() > 0 && !timeout; {
+	for timeout := false; g.working.Load() > most && !timeout; {
 		select {
 		case <-idle:
 		case <-t.C:
@@ -558,7 +564,8 @@ func (g *Group) awaitWorkers() {
 		}
 	}
 	g.mu.Lock()
-	if g.working.Load() == 0 {
+	if g.working.Load() <= most {
+		g.signalIdleLocked() // another call may wait
 		return
 	}
 	for _, m := range g.slots {
@@ -571,14 +578,21 @@ func (g *Group) awaitWorkers() {
 // workerEnded notes that the goroutine that delivers to m is done.
 func (m *groupMember) workerEnded() {
 	g := m.g
-	if m.worker.Swap(workerNone) == workerBusy && g.working.Add(-1) == 0 {
+	if m.worker.Swap(workerNone) != workerBusy {
+		return
+	}
+	if n := g.working.Add(-1); n == 0 || n == maxWorkers/2 {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if g.idle != nil {
-			select {
-			case g.idle <- struct{}{}:
-			default:
-			}
+		g.signalIdleLocked()
+	}
+}
+
+func (g *Group) signalIdleLocked() {
+	if g.idle != nil {
+		select {
+		case g.idle <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -595,6 +609,9 @@ func (g *Group) visit() {
 		g.mu.Unlock()
 		if n == 0 {
 			return
+		}
+		if g.working.Load() > maxWorkers {
+			g.awaitWorkers(maxWorkers / 2)
 		}
 		for _, m := range block[:n] {
 			if m == nil || !m.behind() {
