@@ -134,6 +134,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		compression:     u.Compression,
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
+		readLimit:       u.ReadLimit,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
@@ -146,9 +147,6 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		return nil, err
 	}
 	c := newConn(nc, cfg)
-	if u.ReadLimit != 0 {
-		c.SetReadLimit(u.ReadLimit)
-	}
 	if u.Group != nil {
 		return u.Group.open(c)
 	}

@@ -61,7 +61,7 @@ func snippets(t *testing.T) (all []snippet) {
 
 // What a snippet may use without importing or declaring it.
 var (
-	snippetImports = []string{"bytes", "context", "errors", "fmt", "io", "log", "net", "net/http", "os", "sync", "time", "unicode/utf8", modulePath}
+	snippetImports = []string{"bytes", "context", "errors", "fmt", "io", "log", "net", "net/http", "os", "sync", "testing", "testing/synctest", "time", "unicode/utf8", modulePath}
 	snippetNames   = map[string]string{
 		"ctx":           "context.Context",
 		"c":             "*websocket.Conn",
@@ -116,39 +116,78 @@ func unresolved(f *ast.File, name string) bool {
 	return false
 }
 
-// Every snippet compiles, and go vet has nothing to say about it; what is
-// shown as the code before a migration does so as well, with the new import
-// path.
-func TestDocsCompile(t *testing.T) {
+// A snippetModule is a module of its own that requires this one.
+type snippetModule struct {
+	t   *testing.T
+	dir string
+}
+
+func newSnippetModule(t *testing.T) *snippetModule {
+	t.Helper()
 	checkout, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	write := func(name, text string) {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-			t.Fatal(err)
-		}
+	m := &snippetModule{t, t.TempDir()}
+	m.write("go.mod", fmt.Sprintf("module snippets\n\ngo 1.25\n\nrequire %[1]s v0.0.0\n\nreplace %[1]s => %[2]q\n", modulePath, checkout))
+	return m
+}
+
+func (m *snippetModule) write(name, text string) {
+	m.t.Helper()
+	path := filepath.Join(m.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		m.t.Fatal(err)
 	}
-	write("go.mod", fmt.Sprintf("module snippets\n\ngo 1.25\n\nrequire %[1]s v0.0.0\n\nreplace %[1]s => %[2]q\n", modulePath, checkout))
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// run runs the go command in the module.
+func (m *snippetModule) run(args ...string) {
+	m.t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir = m.dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.t.Errorf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// Every snippet compiles, and go vet has nothing to say about it; what is
+// shown as the code before a migration does so as well, with the new import
+// path.
+func TestDocsCompile(t *testing.T) {
+	m := newSnippetModule(t)
 	for i, s := range snippets(t) {
 		text, err := program(s.code)
 		if err != nil {
 			t.Errorf("%s: %v", s.where, err)
 			continue
 		}
-		write(fmt.Sprintf("s%d/%s.go", i, strings.NewReplacer(" ", "_", ",", "").Replace(s.where)), text)
+		m.write(fmt.Sprintf("s%d/%s.go", i, strings.NewReplacer(" ", "_", ",", "").Replace(s.where)), text)
 	}
-	cmd := exec.Command("go", "vet", "./...")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("go vet: %v\n%s", err, out)
+	m.run("vet", "./...")
+}
+
+// The code of docs/testing.md is one file of tests, which pass.
+func TestDocsTesting(t *testing.T) {
+	var code strings.Builder
+	for _, m := range fence.FindAllStringSubmatch(readDoc(t, "docs/testing.md"), -1) {
+		code.WriteString(m[1])
 	}
+	text, err := program(code.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(text, "\nfunc Test") < 6 {
+		t.Error("tests are missing")
+	}
+	m := newSnippetModule(t)
+	m.write("testing_test.go", text)
+	m.run("vet")
+	m.run("test")
 }
 
 // The README stays short.

@@ -147,6 +147,20 @@ var (
 	}}
 )
 
+// write writes a script in pieces.
+func (c chunking) write(w io.Writer, script []byte) {
+	if size := c.size(script); size != nil {
+		for len(script) > 0 {
+			n := min(size(), len(script))
+			if _, err := w.Write(script[:n]); err != nil {
+				return
+			}
+			script = script[n:]
+		}
+	}
+	w.Write(script)
+}
+
 // chunkings are the ways in which a script arrives at a server or a client. Nothing comes early to a
 // server: a client has to wait for its answer (RFC 6455 §4.1).
 func chunkings(server bool) []chunking {

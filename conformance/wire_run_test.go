@@ -31,6 +31,10 @@ type wireRow struct {
 	deflate  bool     // permessage-deflate was negotiated
 	takeover bool     // with context takeover
 	limit    int64    // for SetReadLimit; 0: the default, noLimit: SetReadLimit(0)
+
+	// early says that what is wrong with a compressed message is known before its end. Handle on a
+	// socket collects the message first, and sees only that it ends too early.
+	early bool
 }
 
 const noLimit = -1
@@ -102,7 +106,10 @@ var wireStyles = []wireStyle{
 	{name: "NextReader", read: readByReader},
 	{name: "Messages", read: readByRange},
 	{name: "ReadMessageContext, then Close", read: readAndClose, closes: true},
+	handleStyle,
 }
+
+var handleStyle = wireStyle{name: "Handle", read: readByHandle, closes: true}
 
 func readByMessage(c *websocket.Conn) (messages []wireMessage, err error) {
 	for {
@@ -156,6 +163,20 @@ func readByRange(c *websocket.Conn) (messages []wireMessage, err error) {
 	if !websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway) {
 		err = fmt.Errorf("Messages ended without an error before %v", err)
 	}
+	return messages, err
+}
+
+func readByHandle(c *websocket.Conn) (messages []wireMessage, err error) {
+	done := make(chan error, 1)
+	c.Handle(func(c *websocket.Conn, m websocket.Message, err error) {
+		if err != nil {
+			c.Close() // which Handle does anyway, behind this call
+			done <- err
+			return
+		}
+		messages = append(messages, wireMessage{m.Type, string(m.Data)})
+	})
+	err = <-done
 	return messages, err
 }
 

@@ -22,9 +22,13 @@ func TestWireTCP(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			for _, server := range row.roles() {
 				for _, style := range wireStyles {
-					if err := row.runTCP(server, style); err != nil {
+					if err := row.runTCP(server, style, whole); err != nil {
 						t.Fatalf("server %v, %s: %v", server, style.name, err)
 					}
+				}
+				// What comes in pieces has Handle leave messages and go on with them.
+				if err := row.runTCP(server, handleStyle, bytewise); err != nil {
+					t.Fatalf("server %v, Handle, in pieces: %v", server, err)
 				}
 			}
 		})
@@ -37,8 +41,8 @@ type received struct {
 	err    error
 }
 
-// openTCP returns a connection over TCP. Its peer sends the script, closes its half, and reads
-// until the other end is closed.
+// openTCP returns a connection over TCP. Its peer sends the script, in pieces as s.chunking says,
+// closes its half, and reads until the other end is closed.
 func (s setup) openTCP(script []byte) (*websocket.Conn, <-chan received, error) {
 	ours, theirs, err := tcpPair()
 	if err != nil {
@@ -54,7 +58,7 @@ func (s setup) openTCP(script []byte) (*websocket.Conn, <-chan received, error) 
 		if r.err = handshake(br); r.err != nil {
 			return
 		}
-		theirs.Write(script)
+		s.chunking.write(theirs, script)
 		theirs.(*net.TCPConn).CloseWrite()
 		for {
 			f, err := readFrame(br, !s.server)
@@ -103,8 +107,13 @@ func (s setup) openTCP(script []byte) (*websocket.Conn, <-chan received, error) 
 }
 
 // runTCP runs the row over TCP and returns what is wrong.
-func (row *wireRow) runTCP(server bool, style wireStyle) error {
-	s := setup{server: server, deflate: row.deflate, takeover: row.takeover}
+func (row *wireRow) runTCP(server bool, style wireStyle, chunks chunking) error {
+	if row.early && style.name == handleStyle.name {
+		collected := *row
+		collected.end = endEOF
+		row = &collected
+	}
+	s := setup{server: server, deflate: row.deflate, takeover: row.takeover, chunking: chunks}
 	c, done, err := s.openTCP(wireBytes(row.in, server))
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)

@@ -101,6 +101,9 @@ func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) 
 	return websocket.NewPreparedMessage(messageType, data)
 }
 
+// HTTP2Handler is [websocket.HTTP2Handler].
+func HTTP2Handler(h http.Handler) http.Handler { return websocket.HTTP2Handler(h) }
+
 // NewClient is [websocket.NewClient].
 //
 // Deprecated: Use [Dialer] with NetDialContext.

@@ -16,6 +16,7 @@ fi
 
 packages=(
 	python3 python3-websockets # server and client
+	python3-h2 python3-wsproto # client over HTTP/2
 	chromium firefox-esr       # browsers, driven by puppeteer-core
 	nginx-light haproxy        # reverse proxies
 	tinyproxy                  # CONNECT

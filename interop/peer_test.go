@@ -23,6 +23,7 @@ type command struct {
 	Reason       string          `json:"reason,omitempty"`
 	CAFile       string          `json:"caFile,omitempty"`   // PEM, trusted when dialling
 	CertFile     string          `json:"certFile,omitempty"` // PEM with the key, to serve TLS
+	HTTP2        bool            `json:"http2,omitempty"`    // dial by extended CONNECT
 	Page         string          `json:"page,omitempty"`
 	Selector     string          `json:"selector,omitempty"`
 }

@@ -51,10 +51,13 @@ var additions = map[string]string{
 	"field Upgrader.WriteDelay":         "time.Duration",
 	"field Upgrader.Origins":            "[]string",
 	"field Upgrader.RequireSubprotocol": "bool",
+	"field Dialer.ReadLimit":            "int64",
 	"field Upgrader.ReadLimit":          "int64",
 	"field Dialer.Compression":          ".CompressionOptions",
 	"field Dialer.KeepAlive":            ".KeepAlive",
 	"field Dialer.WriteDelay":           "time.Duration",
+
+	"func HTTP2Handler": "func(net/http.Handler) net/http.Handler",
 
 	"const CloseBadGateway": "untyped int 1014",
 }
