@@ -27,10 +27,9 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
 	}
-	if c.state.Load() == stateAborted {
-		// The close handshake of a Group goes on by itself.
+	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() {
 		err := c.closeCause("write")
-		c.Close()
+		c.Close() // the close handshake of a Group goes on by itself
 		return err
 	}
 	ctx = cancelable(ctx)
