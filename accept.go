@@ -76,6 +76,9 @@ type Upgrader struct {
 	// ReadLimit is the largest message, in bytes, that is read from the client, as if set by
 	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
 	ReadLimit int64
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -127,6 +130,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
 		readLimit:       u.ReadLimit,
+		trace:           u.Trace,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
