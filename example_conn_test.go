@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"time"
 )
@@ -208,4 +210,73 @@ func ExampleConn_WriteJSON() {
 	err := c.ReadJSON(&m)
 	fmt.Println(m.From, m.To, err)
 	// Output: e2 e4 <nil>
+}
+
+// Clients of a chat: what one says all get.
+func ExampleGroup() {
+	var room Group
+	welcome, err := NewPreparedMessage(TextMessage, []byte("welcome"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
+		room.Add(c, welcome)
+		for {
+			messageType, p, err := c.ReadMessage()
+			if err != nil {
+				return // the connection is closed now, and leaves the group
+			}
+			room.Broadcast(messageType, p)
+		}
+	})
+	defer stop()
+	c.WriteMessage(TextMessage, []byte("is anybody here?"))
+	for range 2 {
+		_, p, err := c.ReadMessage()
+		fmt.Printf("%s %v\n", p, err)
+	}
+	// Output:
+	// welcome <nil>
+	// is anybody here? <nil>
+}
+
+// http.Server.Shutdown does not know of the connections that Upgrade took over. Their Group ends them.
+func ExampleGroup_Shutdown() {
+	var conns Group
+	upgrader := Upgrader{Group: &conns}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.WriteMessage(TextMessage, []byte("hello"))
+		c.ReadMessage() // fails when the connection ends
+	}))
+	defer srv.Close()
+	goodbye := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		conns.Shutdown(ctx, CloseGoingAway, "back at noon")
+	}
+	srv.Config.RegisterOnShutdown(goodbye)
+
+	c, _, err := DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	c.ReadMessage()
+
+	read := make(chan error)
+	go func() {
+		_, _, err := c.ReadMessage()
+		read <- err
+	}()
+	srv.Config.Shutdown(context.Background())
+	goodbye() // Server.Shutdown does not wait for the functions that it calls
+	fmt.Println(<-read)
+	// Output: websocket: close 1001 (going away): back at noon
 }
