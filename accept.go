@@ -77,6 +77,9 @@ type Upgrader struct {
 	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
 	ReadLimit int64
 
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
+
 	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
 	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
 	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
@@ -135,6 +138,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
 		readLimit:       u.ReadLimit,
+		trace:           u.Trace,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
