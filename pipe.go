@@ -71,7 +71,6 @@ func (o *ConnOptions) config() connConfig {
 		writeDelay:      o.WriteDelay,
 		buffered:        o.Buffered,
 	}
-	cfg.compression.Threshold = max(0, o.Compression.Threshold)
 	if o.EnableCompression {
 		cfg.deflate = deflateParams{
 			enabled:                 true,

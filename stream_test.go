@@ -92,6 +92,25 @@ func TestStreamReads(t *testing.T) {
 	})
 }
 
+// A stream has no read limit until one is set.
+func TestStreamReadLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := Pipe(ConnOptions{ReadLimit: 100})
+		a, b := client.Stream(BinaryMessage), server.Stream(BinaryMessage)
+		a.Write(make([]byte, 1000))
+		wantBytes(t, b, string(make([]byte, 1000)))
+		server.SetReadLimit(100)
+		a.Write(make([]byte, 101))
+		if _, err := readString(b); err != ErrReadLimit {
+			t.Error(err)
+		}
+		if _, err := readString(a); !IsCloseError(err, CloseMessageTooBig) {
+			t.Error(err)
+		}
+		a.Close()
+	})
+}
+
 // Each Write is one message, however long; none if it is empty.
 func TestStreamWrites(t *testing.T) {
 	for name, o := range optionsKinds {
