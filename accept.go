@@ -76,6 +76,9 @@ type Upgrader struct {
 	// ReadLimit is the largest message, in bytes, that is read from the client, as if set by
 	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
 	ReadLimit int64
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -126,6 +129,8 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		compression:     u.Compression,
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
+		readLimit:       u.ReadLimit,
+		trace:           u.Trace,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
@@ -137,11 +142,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		nc.Close()
 		return nil, err
 	}
-	c := newConn(nc, cfg)
-	if u.ReadLimit != 0 {
-		c.SetReadLimit(u.ReadLimit)
-	}
-	return c, nil
+	return newConn(nc, cfg), nil
 }
 
 // negotiate decides on a request without touching the connection.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ type connConfig struct {
 	writeDelay      time.Duration // 0: default
 	readLimit       int64         // bytes; 0: default; negative: none
 	buffered        []byte        // arrived behind the handshake; owned by the Conn
+	trace           *Trace
 }
 
 func newConn(nc net.Conn, cfg connConfig) *Conn {
@@ -72,6 +74,9 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 	}
 	if cfg.deflate.enabled {
 		c.initCompression(cfg)
+	}
+	if cfg.trace != nil {
+		c.startTrace(cfg.trace)
 	}
 	c.startKeepAlive(cfg.keepAlive)
 	return c
@@ -199,7 +204,9 @@ func (c *Conn) release(wait time.Duration) error {
 	// holds it is in nc.Write, which fails as nc is closed. Nor does read.mu once reading has
 	// ended: the goroutines that wait for it get the error that ended it.
 	c.write.msg.Close()
-	if c.endPings(c.closeCause("read")) {
+	cause := c.closeCause("read")
+	ended := c.endPings(cause)
+	if ended {
 		c.read.mu.Close()
 	}
 	if c.socket == nil {
@@ -209,6 +216,9 @@ func (c *Conn) release(wait time.Duration) error {
 	c.read.releaseIfIdle()
 	c.write.releaseIfIdle()
 	c.handler.Load().wake()
+	if t := c.trace(); ended && t != nil && t.Closed != nil {
+		t.Closed(c, cause)
+	}
 	return err
 }
 
@@ -223,12 +233,13 @@ func (c *Conn) closeCause(op string) error {
 	return c.netClosed(op)
 }
 
-func (c *Conn) netClosed(op string) error {
-	err := &net.OpError{Op: op, Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(), Err: net.ErrClosed}
-	if err.Source != nil {
-		err.Net = err.Source.Network()
-	}
-	return err
+// netClosed is the error of package net for an operation on a connection that is closed.
+func (c *Conn) netClosed(op string) error { return connError(op, c.nc, net.ErrClosed) }
+
+// netTimeout is the error of package net for an operation whose deadline has passed, but that it
+// does not call itself temporary.
+func (c *Conn) netTimeout(op string) error {
+	return permanent(connError(op, c.nc, os.ErrDeadlineExceeded))
 }
 
 // netError translates an error of nc if this end closed it.

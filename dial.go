@@ -85,9 +85,16 @@ type Dialer struct {
 	// KeepAlive sends pings to a silent server and ends the connection if it stays silent. Zero: off.
 	KeepAlive KeepAlive
 
-	// WriteDelay bounds how long a small write is held to leave with the next one while more messages
+	// WriteDelay bounds how long a small write is delayed to leave with the next one while more messages
 	// are waiting to be read. Zero means 200 µs, a negative value that writes are never held.
 	WriteDelay time.Duration
+
+	// ReadLimit is the largest message, in bytes, that is read from the server, as if set by
+	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
+	ReadLimit int64
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // DefaultDialer takes the proxy from the environment (see http.ProxyFromEnvironment) and gives up
@@ -204,7 +211,9 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		compression:     d.Compression,
 		keepAlive:       d.KeepAlive,
 		writeDelay:      d.WriteDelay,
+		readLimit:       d.ReadLimit,
 		buffered:        buffered,
+		trace:           d.Trace,
 	}
 	cfg.subprotocol, err = checkResponse(resp, key, offered)
 	if err == nil {

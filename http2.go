@@ -1,8 +1,8 @@
 package websocket
 
 // WebSocket over HTTP/2, RFC 8441, the server's half: the extended CONNECT request becomes the
-// upgrade request that it would have been over HTTP/1.1, and the response to that becomes the one that
-// HTTP/2 has. What the handler hijacks is in http2stream.go.
+// upgrade request that it would have been over HTTP/1.1, and the response to that becomes the one
+// that HTTP/2 has. What the handler hijacks is in http2stream.go.
 
 import (
 	"bufio"
@@ -20,9 +20,9 @@ import (
 // HTTP2Handler returns a handler that serves WebSocket over HTTP/2 (RFC 8441), too.
 //
 // An extended CONNECT request for a WebSocket reaches h as the upgrade request that it would have
-// been over HTTP/1.1, with a ResponseWriter that can be hijacked. This serves Upgrade, other WebSocket
-// libraries and reverse proxies. The stream ends when the hijacked connection is closed; h may return
-// before. All other requests reach h unchanged.
+// been over HTTP/1.1, with a ResponseWriter that can be hijacked. This serves Upgrade, other
+// WebSocket libraries and reverse proxies. The stream ends when the hijacked connection is closed;
+// h may return before. All other requests reach h unchanged.
 //
 // Use it for the handler of the whole server. Clients send extended CONNECT only to a server that
 // announces it, and net/http does so only if the environment variable GODEBUG contains
@@ -46,12 +46,13 @@ func HTTP2Handler(h http.Handler) http.Handler {
 	})
 }
 
-// maxUpgradeHead bounds what is kept of a response whose head does not end. It comes from the server's
-// own program, perhaps from a server behind that.
+// maxUpgradeHead bounds what is kept of a response whose head does not end. It comes from the
+// server's own program, perhaps from a server behind that.
 const maxUpgradeHead = 1 << 20
 
-// An http2Upgrade is the ResponseWriter of an upgrade request that came by extended CONNECT. Until the
-// hijack it belongs to the handler, afterwards what concerns the response belongs to the stream's Write.
+// An http2Upgrade is the ResponseWriter of an upgrade request that came by extended CONNECT. Until
+// the hijack it belongs to the handler, afterwards what concerns the response belongs to the
+// stream's Write.
 type http2Upgrade struct {
 	w      http.ResponseWriter
 	rc     *http.ResponseController // of w
@@ -66,7 +67,8 @@ type http2Upgrade struct {
 
 // serve has h answer the upgrade request, and returns when the stream is no longer used.
 func (u *http2Upgrade) serve(h http.Handler) {
-	// A ReadTimeout is for a request's body, which an upgrade request does not have. It would end the stream.
+	// A ReadTimeout is for a request's body, which an upgrade request does not have. It would end
+	// the stream.
 	u.rc.SetReadDeadline(time.Time{})
 	// Over HTTP/1.1 the context of a hijacked connection does not end with the connection: what has
 	// arrived can still be read.
@@ -181,8 +183,8 @@ func (u *http2Upgrade) SetWriteDeadline(t time.Time) error {
 
 func (u *http2Upgrade) EnableFullDuplex() error { return nil }
 
-// start begins the final response with the fields of u.header. RFC 8441 §5: 2xx takes the place of the
-// 101, so no other response may have such a status.
+// start begins the final response with the fields of u.header. RFC 8441 §5: 2xx takes the place of
+// the 101, so no other response may have such a status.
 func (u *http2Upgrade) start(status int) {
 	u.started = true
 	u.removeConnectionFields()
@@ -208,8 +210,8 @@ func (u *http2Upgrade) removeConnectionFields() {
 	}
 }
 
-// Hijack hands over the stream. As over HTTP/1.1, what is written to it first is the response, unless
-// that has been written already.
+// Hijack hands over the stream. As over HTTP/1.1, what is written to it first is the response,
+// unless that has been written already.
 func (u *http2Upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.stream.Load() != nil {
 		return nil, nil, http.ErrHijacked

@@ -1,8 +1,9 @@
 package websocket_test
 
-// HTTP2Handler in net/http's server, over net.Pipe and in a bubble. The standard library's client cannot send the
-// :protocol of an extended CONNECT, so it sends a POST, which becomes one just before it reaches the HTTP2Handler. All that
-// makes the difference to a POST happens before. Package interop has tests with real requests.
+// HTTP2Handler in net/http's server, over net.Pipe and in a bubble. The standard library's client
+// cannot send the :protocol of an extended CONNECT, so it sends a POST, which becomes one just
+// before it reaches the HTTP2Handler. All that makes the difference to a POST happens before.
+// Package interop has tests with real requests.
 
 import (
 	"bufio"
@@ -57,6 +58,22 @@ type http2Server struct {
 	t  *testing.T
 	l  *pipeListener
 	tr *http.Transport
+
+	gate chan struct{} // not nil: the client reads when it is closed
+}
+
+// A gatedConn is the client's connection.
+type gatedConn struct {
+	net.Conn
+	s *http2Server
+}
+
+func (c gatedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.s.gate != nil {
+		<-c.s.gate
+	}
+	return n, err
 }
 
 // inHTTP2 runs f in a bubble with a server for h. All that was begun has to end with it.
@@ -76,7 +93,7 @@ func inHTTP2(t *testing.T, srv *http.Server, h http.Handler, f func(t *testing.T
 				client, server := net.Pipe()
 				s.l.made.Add(1)
 				s.l.conns <- server
-				return client, nil
+				return gatedConn{client, s}, nil
 			},
 		}
 		f(t, s)
@@ -333,6 +350,38 @@ func TestHTTP2ServerHandlerReturns(t *testing.T) {
 	})
 }
 
+// Handle has no socket to wait for, and works.
+func TestHTTP2ServerHandle(t *testing.T) {
+	var ended chan error // made in the bubble
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		c.Handle(func(c *websocket.Conn, m websocket.Message, err error) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			c.WriteMessage(m.Type, m.Data)
+		})
+	})
+	inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
+		ended = make(chan error, 1)
+		c := s.dial("/")
+		for range 10 {
+			roundTrip(t, c, 1000)
+		}
+		if err := c.Shutdown(context.Background(), websocket.CloseNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+			t.Error(err)
+		}
+	})
+}
+
 // The server's time-outs are for requests.
 func TestHTTP2ServerTimeouts(t *testing.T) {
 	srv := &http.Server{ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: time.Second}
@@ -370,8 +419,10 @@ func TestHTTP2ServerShutdown(t *testing.T) {
 			}
 		})
 		go func() {
-			defer c.Close()
 			echoMessages(c)
+			if r.URL.Path == "/stays" { // otherwise Shutdown closes
+				c.Close()
+			}
 		}()
 	})
 	for _, path := range []string{"/ends", "/stays"} {
@@ -381,6 +432,7 @@ func TestHTTP2ServerShutdown(t *testing.T) {
 				defer c.Close()
 				read := make(chan error, 1)
 				go func() { _, _, err := c.ReadMessage(); read <- err }()
+				synctest.Wait()
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				err := s.Shutdown(ctx)
@@ -401,7 +453,8 @@ func TestHTTP2ServerShutdown(t *testing.T) {
 	}
 }
 
-// BaseContext's end reaches a handler, and the end of the stream does not: it reads what the peer has sent.
+// BaseContext's end reaches a handler, and the end of the stream does not: it reads what the peer
+// has sent.
 func TestHTTP2ServerContext(t *testing.T) {
 	var ended chan error // made in the bubble
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -491,6 +544,7 @@ func TestHTTP2ServerPeerEnds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				synctest.Wait() // Upgrade has returned
 				test.end(c, s)
 				if err := <-errs; !test.want(err) {
 					t.Errorf("%T %v", err, err)
@@ -634,6 +688,53 @@ func TestHTTP2ServerWriteDeadline(t *testing.T) {
 	})
 }
 
+// The deadline holds even if the peer takes nothing at all from the connection, so that the reset has
+// to wait, too. The handler's goroutine has to wait for the end of the connection, which
+// WriteByteTimeout brings about.
+func TestHTTP2ServerConnectionStalled(t *testing.T) {
+	var errs, served chan error // made in the bubble
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		c.ReadMessage()
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		for err == nil {
+			err = c.WriteMessage(websocket.BinaryMessage, make([]byte, 1000))
+		}
+		errs <- err
+	})
+	upgrade := websocket.HTTP2Handler(h)
+	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrade.ServeHTTP(w, r)
+		served <- nil
+	})
+	srv := &http.Server{HTTP2: &http.HTTP2Config{WriteByteTimeout: time.Minute}}
+	inHTTP2(t, srv, all, func(t *testing.T, s *http2Server) {
+		errs, served = make(chan error, 1), make(chan error, 1)
+		c, err := s.open("/", nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.gate = make(chan struct{})
+		io.WriteString(c, "\x81\x80\x00\x00\x00\x00")
+		start := time.Now()
+		if err := <-errs; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		<-served
+		if d := time.Since(start); d < time.Minute || d > 2*time.Minute {
+			t.Errorf("the handler's goroutine ended after %v", d)
+		}
+		close(s.gate)
+		c.reset()
+	})
+}
+
 // unwrapping is the ResponseWriter of a middleware, opaque that of one that is in the way.
 type (
 	unwrapping struct{ http.ResponseWriter }
@@ -693,8 +794,8 @@ func TestHTTP2ServerMiddleware(t *testing.T) {
 	}
 }
 
-// One WebSocket that the server does not read holds up the others of its HTTP/2 connection, unless the streams' windows are
-// smaller than that of the connection.
+// One WebSocket that the server does not read holds up the others of its HTTP/2 connection, unless
+// the streams' windows are smaller than that of the connection.
 func TestHTTP2ServerStalled(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -20,8 +20,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// A streamBody is the body of an extended CONNECT as net/http's server has it: a Read waits until there
-// is something to read, even if it asks for nothing.
+// A streamBody is the body of an extended CONNECT as net/http's server has it: a Read waits until
+// there is something to read, even if it asks for nothing.
 type streamBody struct {
 	mu   sync.Mutex
 	more sync.Cond
@@ -73,8 +73,8 @@ func (b *streamBody) receive(data string, err error) {
 
 var errStreamReset = errors.New("the stream was reset")
 
-// A streamWriter is the ResponseWriter of an extended CONNECT. As that of net/http's server it fails for
-// good when a write deadline has passed.
+// A streamWriter is the ResponseWriter of an extended CONNECT. As that of net/http's server it
+// fails for good when a write deadline has passed.
 type streamWriter struct {
 	t       *testing.T
 	header  http.Header
@@ -176,6 +176,12 @@ func (w *streamWriter) SetWriteDeadline(t time.Time) error {
 		}
 	}
 	return nil
+}
+
+func (w *streamWriter) resetCount() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.resets
 }
 
 func (w *streamWriter) written() string {

@@ -1,8 +1,9 @@
 package websocket
 
 // A stream of an HTTP/2 connection as a net.Conn. net/http ends a stream for good when one of its
-// deadlines passes, and a handler must not use its ResponseWriter after it has returned. So there are
-// deadlines here that need neither, and whatever may wait in net/http waits in a goroutine beside:
+// deadlines passes, and a handler must not use its ResponseWriter after it has returned. So there
+// are deadlines here that need neither, and whatever may wait in net/http waits in a goroutine
+// beside:
 //
 //   - for reading one that holds no data: a Read of the body with an empty slice waits until there is
 //     something to read, and takes nothing. A deadline or a context ends a Read, and nothing is lost.
@@ -10,8 +11,8 @@ package websocket
 //     stream. Should the whole HTTP/2 connection be stalled even the reset has to wait, but not the
 //     caller of Write or Close.
 //
-// Invariant: users counts the goroutines that may use body, send, probe and reset; done is closed when
-// there are none and will be none.
+// Invariant: users counts the goroutines that may use body, send, probe and reset; done is closed
+// when there are none and will be none.
 
 import (
 	"io"
@@ -24,6 +25,9 @@ import (
 
 // maxHTTP2Chunk is how much is copied and given to net/http at a time.
 const maxHTTP2Chunk = 32 << 10
+
+// http2Linger is how long a chunk that has been accepted may take to leave after Close.
+const http2Linger = 5 * time.Second
 
 // http2Buffers holds the copies.
 var http2Buffers = sync.Pool{New: func() any { return new([]byte) }}
@@ -46,7 +50,8 @@ type http2Stream struct {
 	mu       sync.Mutex
 	users    int
 	sending  bool
-	failed   error // of a Write, and of all later ones
+	linger   *time.Timer // resets the stream if a send goes on after Close
+	failed   error       // of a Write, and of all later ones
 	isClosed bool
 	closed   chan struct{} // closed by Close
 	done     chan struct{}
@@ -204,6 +209,9 @@ func (s *http2Stream) transfer(p []byte) {
 	err := s.send(p)
 	s.mu.Lock()
 	s.sending = false
+	if s.linger != nil {
+		s.linger.Stop()
+	}
 	s.mu.Unlock()
 	s.sent <- err
 	s.leave()
@@ -227,7 +235,8 @@ func (s *http2Stream) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: s.local, Addr: s.remote, Err: err}
 }
 
-// Close ends Reads and Writes that are in progress. It waits for nothing.
+// Close ends Reads and Writes that are in progress. It waits for nothing: what a Write has given to
+// net/http leaves in the background, as a socket has it.
 func (s *http2Stream) Close() error {
 	s.mu.Lock()
 	if s.isClosed {
@@ -238,7 +247,7 @@ func (s *http2Stream) Close() error {
 	close(s.closed)
 	s.users++
 	if s.sending && s.failed == nil {
-		s.reset()
+		s.linger = time.AfterFunc(http2Linger, s.cutOff)
 	}
 	s.mu.Unlock()
 	err := s.body.Close()
@@ -246,8 +255,17 @@ func (s *http2Stream) Close() error {
 	return err
 }
 
-// ends reports whether the stream has ended or is about to: the context of a stream ends just before
-// the stream does.
+// cutOff runs when a send takes too long after Close.
+func (s *http2Stream) cutOff() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sending {
+		s.reset()
+	}
+}
+
+// ends reports whether the stream has ended or is about to: the context of a stream ends just
+// before the stream does.
 func (s *http2Stream) ends() bool {
 	for pause := time.Millisecond; pause < 100*time.Millisecond; pause *= 2 {
 		if s.ended() {

@@ -122,7 +122,8 @@ func TestHTTP2ReadDeadline(t *testing.T) {
 	})
 }
 
-// A write deadline that passes between Writes is not noticed; one that passes in a Write ends it and resets the stream.
+// A write deadline that passes between Writes is not noticed; one that passes in a Write ends it
+// and resets the stream.
 func TestHTTP2WriteDeadline(t *testing.T) {
 	inStream(t, nil, func(t *testing.T, s *hijackedStream) {
 		defer s.end()
@@ -135,7 +136,7 @@ func TestHTTP2WriteDeadline(t *testing.T) {
 		if n, err := s.Write([]byte("first")); n != 5 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
-		if s.w.resets != 0 {
+		if s.w.resetCount() != 0 {
 			t.Error("the stream was reset")
 		}
 		s.w.stall = make(chan struct{})
@@ -147,8 +148,8 @@ func TestHTTP2WriteDeadline(t *testing.T) {
 		if _, err := s.Write([]byte("third")); !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a Write after one that did not end: %v", err)
 		}
-		if s.w.resets != 1 || s.w.written() != "first" {
-			t.Errorf("%d resets, written %q", s.w.resets, s.w.written())
+		if s.w.resetCount() != 1 || s.w.written() != "first" {
+			t.Errorf("%d resets, written %q", s.w.resetCount(), s.w.written())
 		}
 		// It can still be read what has come.
 		s.body.receive("hello", errStreamReset)
@@ -159,8 +160,8 @@ func TestHTTP2WriteDeadline(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing from the whole HTTP/2 connection, so that not even a reset can be sent, does not hold up
-// deadlines and Close. Only the handler's goroutine has to wait.
+// A peer that takes nothing from the whole HTTP/2 connection, so that not even a reset can be sent,
+// does not hold up deadlines and Close. Only the handler's goroutine has to wait.
 func TestHTTP2ConnectionStalled(t *testing.T) {
 	for _, how := range []string{"deadline", "Close"} {
 		t.Run(how, func(t *testing.T) {
@@ -222,8 +223,12 @@ func TestHTTP2Close(t *testing.T) {
 				t.Errorf("%d: %v", i, err)
 			}
 		}
-		if s.w.resets != 1 {
-			t.Errorf("%d resets", s.w.resets)
+		if s.w.resetCount() != 0 {
+			t.Error("the stream was reset at once")
+		}
+		time.Sleep(time.Minute)
+		if s.w.resetCount() != 1 {
+			t.Errorf("%d resets", s.w.resetCount())
 		}
 		_, rerr := s.Read(make([]byte, 1))
 		_, werr := s.Write(make([]byte, 1))
@@ -237,13 +242,37 @@ func TestHTTP2Close(t *testing.T) {
 	})
 }
 
+// What a Write has given to net/http leaves after Close.
+func TestHTTP2CloseSending(t *testing.T) {
+	inStream(t, nil, func(t *testing.T, s *hijackedStream) {
+		s.w.stall = make(chan struct{})
+		written := make(chan error)
+		go func() {
+			_, err := s.Write([]byte("hello"))
+			written <- err
+		}()
+		synctest.Wait()
+		s.Close()
+		if err := <-written; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		close(s.w.stall)
+		close(s.leave)
+		<-s.served
+		time.Sleep(time.Minute)
+		if s.w.resetCount() != 0 || s.w.written() != "hello" {
+			t.Errorf("%d resets, written %q", s.w.resetCount(), s.w.written())
+		}
+	})
+}
+
 // A Close of a stream that is not in use resets nothing: the handler's return ends the stream.
 func TestHTTP2CloseIdle(t *testing.T) {
 	inStream(t, nil, func(t *testing.T, s *hijackedStream) {
 		s.Write([]byte("hello"))
 		s.end()
-		if s.w.resets != 0 || s.w.status != 200 || s.w.written() != "hello" {
-			t.Errorf("%d resets, status %d, written %q", s.w.resets, s.w.status, s.w.written())
+		if s.w.resetCount() != 0 || s.w.status != 200 || s.w.written() != "hello" {
+			t.Errorf("%d resets, status %d, written %q", s.w.resetCount(), s.w.status, s.w.written())
 		}
 	})
 }
@@ -355,8 +384,8 @@ func TestHTTP2ConcurrentWrites(t *testing.T) {
 	})
 }
 
-// The request's context is that of HTTP/1.1: BaseContext ends it, and what ends the stream does not, so that what has
-// arrived can be read.
+// The request's context is that of HTTP/1.1: BaseContext ends it, and what ends the stream does
+// not, so that what has arrived can be read.
 func TestHTTP2Context(t *testing.T) {
 	cause := errors.New("the program ends")
 	t.Run("BaseContext", func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 var (
 	errBadWriteType   = errors.New("websocket: bad write message type")
-	errControlTooLong = errors.New("websocket: control frame payload longer than 125 bytes")
+	errControlTooLong = errors.New("websocket: invalid control frame") // of more than 125 bytes
 	errWriteClosed    = errors.New("websocket: write closed")
 )
 
@@ -57,13 +57,17 @@ func (w *writeHalf) message(ctx context.Context, messageType int, data []byte) e
 	if err := w.lockMessage(ctx); err != nil {
 		return err
 	}
+	payload := len(data)
 	var err error
 	if w.compresses(len(data)) {
-		err = w.deflatedMessage(ctx, byte(messageType), data)
+		payload, err = w.deflatedMessage(ctx, byte(messageType), data)
 	} else {
 		err = w.writeFrame(ctx, finBit|byte(messageType), data)
 	}
 	w.unlockMessage()
+	if err == nil {
+		w.traceMessage(messageType, len(data), w.wireSize(payload))
+	}
 	return err
 }
 
@@ -74,8 +78,8 @@ func (w *writeHalf) compresses(n int) bool {
 
 // deflatedMessage sends a compressed message in one frame: some browsers fail on a compressed
 // message in several. If compression does not make it smaller it is sent uncompressed, which
-// RFC 7692 §6.1 leaves to the sender. msg is held.
-func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) error {
+// RFC 7692 §6.1 leaves to the sender. It returns the length of the frame's payload. msg is held.
+func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) (payload int, err error) {
 	w.deflater.SetLevel(int(w.level.Load()))
 	b := getBuffer(len(data))
 	p := w.deflater.AppendMessage(b.b[:0], data)
@@ -86,12 +90,11 @@ func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byt
 	} else {
 		b.b = p
 	}
-	err := w.writeFrame(ctx, first, p)
-	if err != nil {
+	if err = w.writeFrame(ctx, first, p); err != nil {
 		w.deflater.Reset()
 	}
 	b.release()
-	return err
+	return len(p), err
 }
 
 // EnableWriteCompression turns compression of outgoing messages off and on again, from the next

@@ -23,16 +23,19 @@ import (
 
 // The types, which are those of [websocket].
 type (
+	Backoff            = websocket.Backoff
 	BufferPool         = websocket.BufferPool
 	CloseError         = websocket.CloseError
 	CompressionOptions = websocket.CompressionOptions
 	Conn               = websocket.Conn
+	ConnOptions        = websocket.ConnOptions
 	Dialer             = websocket.Dialer
 	HandshakeError     = websocket.HandshakeError
 	KeepAlive          = websocket.KeepAlive
 	Message            = websocket.Message
 	PreparedMessage    = websocket.PreparedMessage
 	ProtocolError      = websocket.ProtocolError
+	Trace              = websocket.Trace
 	Upgrader           = websocket.Upgrader
 )
 
@@ -96,10 +99,19 @@ func Subprotocols(r *http.Request) []string { return websocket.Subprotocols(r) }
 // JoinMessages is [websocket.JoinMessages].
 func JoinMessages(c *Conn, term string) io.Reader { return websocket.JoinMessages(c, term) }
 
+// NewConn is [websocket.NewConn].
+func NewConn(nc net.Conn, o ConnOptions) *Conn { return websocket.NewConn(nc, o) }
+
+// Pipe is [websocket.Pipe].
+func Pipe(o ConnOptions) (client, server *Conn) { return websocket.Pipe(o) }
+
 // NewPreparedMessage is [websocket.NewPreparedMessage].
 func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {
 	return websocket.NewPreparedMessage(messageType, data)
 }
+
+// HTTP2Handler is [websocket.HTTP2Handler].
+func HTTP2Handler(h http.Handler) http.Handler { return websocket.HTTP2Handler(h) }
 
 // NewClient is [websocket.NewClient].
 //

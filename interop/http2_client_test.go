@@ -1,7 +1,7 @@
 package interop
 
-// A client of HTTP/2 that opens WebSockets by extended CONNECT (RFC 8441), which the standard library's
-// cannot. It works on frames, so that it can also behave badly.
+// A client of HTTP/2 that opens WebSockets by extended CONNECT (RFC 8441), which the standard
+// library's cannot. It works on frames, so that it can also behave badly.
 
 import (
 	"bufio"

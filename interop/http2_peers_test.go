@@ -1,7 +1,8 @@
 package interop
 
-// Clients of HTTP/2 that other people wrote hold the conversation with the Upgrader behind HTTP2Handler: node, python3-h2 with
-// wsproto, browsers, and HAProxy in front of the server. The server's log shows which connections they used.
+// Clients of HTTP/2 that other people wrote hold the conversation with the Upgrader behind
+// HTTP2Handler: node, python3-h2 with wsproto, browsers, and HAProxy in front of the server. The
+// server's log shows which connections they used.
 
 import (
 	"fmt"
@@ -50,7 +51,8 @@ func acceptH2(t *testing.T, u websocket.Upgrader, ca *authority) (*acceptor, *h2
 	return a, s
 }
 
-// An h2Listener counts the bytes of its connections for the meter that is set at the time: they are used again and again.
+// An h2Listener counts the bytes of its connections for the meter that is set at the time: they are
+// used again and again.
 type h2Listener struct {
 	net.Listener
 	a *acceptor
@@ -192,7 +194,8 @@ func TestHTTP2HAProxy(t *testing.T) {
 	}
 }
 
-// startH2HAProxy starts HAProxy with HTTP/2 before it, over TLS, and before a backend with the given options.
+// startH2HAProxy starts HAProxy with HTTP/2 before it, over TLS, and before a backend with the
+// given options.
 func startH2HAProxy(t *testing.T, ca *authority, backend string) (plain, secure string) {
 	plain, secure = "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
 	config := writeFile(t, t.TempDir(), "haproxy.cfg",
@@ -214,7 +217,8 @@ func startH2HAProxy(t *testing.T, ca *authority, backend string) (plain, secure 
 	return plain, secure
 }
 
-// TestHTTP2Browser has a page, which came over HTTP/2, open WebSockets and fetch on the page's connection.
+// TestHTTP2Browser has a page, which came over HTTP/2, open WebSockets and fetch on the page's
+// connection.
 func TestHTTP2Browser(t *testing.T) {
 	if !extendedConnect(t) {
 		return

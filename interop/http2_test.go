@@ -1,9 +1,11 @@
 package interop
 
-// WebSocket over HTTP/2: HTTP2Handler with other libraries' handlers behind it, and with clients that are not Go's.
+// WebSocket over HTTP/2: HTTP2Handler with other libraries' handlers behind it, and with clients
+// that are not Go's.
 //
-// net/http announces extended CONNECT only to the clients of a program that was started with GODEBUG=http2xconnect=1. A
-// test that needs it starts itself once more, so that a plain run has both.
+// net/http announces extended CONNECT only to the clients of a program that was started with
+// GODEBUG=http2xconnect=1. A test that needs it starts itself once more, so that a plain run has
+// both.
 
 import (
 	"bytes"
@@ -32,7 +34,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// extendedConnect reports whether the server announces extended CONNECT. If not, it runs the test in a process whose server does.
+// extendedConnect reports whether the server announces extended CONNECT. If not, it runs the test
+// in a process whose server does.
 func extendedConnect(t *testing.T) bool {
 	t.Helper()
 	settings := os.Getenv("GODEBUG")
@@ -317,7 +320,8 @@ func TestHTTP2Libraries(t *testing.T) {
 	}
 }
 
-// TestHTTP2WithoutHandler shows what happens to a server that announces extended CONNECT and has no HTTP2Handler.
+// TestHTTP2WithoutHandler shows what happens to a server that announces extended CONNECT and has no
+// HTTP2Handler.
 func TestHTTP2WithoutHandler(t *testing.T) {
 	if !extendedConnect(t) {
 		return
@@ -336,7 +340,8 @@ func TestHTTP2WithoutHandler(t *testing.T) {
 	}
 }
 
-// TestHTTP2RapidResets opens streams and resets them at once, more than the server takes at the same time.
+// TestHTTP2RapidResets opens streams and resets them at once, more than the server takes at the
+// same time.
 func TestHTTP2RapidResets(t *testing.T) {
 	if !extendedConnect(t) {
 		return
@@ -368,8 +373,8 @@ func TestHTTP2RapidResets(t *testing.T) {
 	before.expectBack(t, 16<<20, 256<<20)
 }
 
-// TestHTTP2StalledWindows has 1,000 streams whose windows never open, and a connection that is not read at all: write
-// deadlines and Close work, and nothing is left.
+// TestHTTP2StalledWindows has 1,000 streams whose windows never open, and a connection that is not
+// read at all: write deadlines and Close work, and nothing is left.
 func TestHTTP2StalledWindows(t *testing.T) {
 	if !extendedConnect(t) {
 		return

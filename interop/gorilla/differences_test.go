@@ -165,8 +165,10 @@ var differences = []difference{
 	{rowUnoffered, "offered by header", dialTo("Sec-WebSocket-Protocol", "other",
 		http.Header{"Sec-Websocket-Protocol": {"other"}}), "nil", "nil"},
 
-	{rowRequest, "two versions", upgradeWith(func(r *http.Request) { r.Header.Add("Sec-WebSocket-Version", "8") }), "101 nil ", "400 HandshakeError 13"},
-	{rowRequest, "list of versions", upgradeWith(func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "13, 8") }), "101 nil ", "400 HandshakeError 13"},
+	{rowRequest, "two versions", upgradeWith(func(r *http.Request) { r.Header.Add("Sec-WebSocket-Version", "8") }), "101 nil ", "426 HandshakeError 13"},
+	{rowRequest, "list of versions", upgradeWith(func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "13, 8") }), "101 nil ", "426 HandshakeError 13"},
+	{rowRequest, "version 8", upgradeWith(func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }), "400 HandshakeError 13", "426 HandshakeError 13"},
+	{rowRequest, "no version", upgradeWith(func(r *http.Request) { r.Header.Del("Sec-WebSocket-Version") }), "400 HandshakeError 13", "426 HandshakeError 13"},
 	{rowRequest, "two keys", upgradeWith(func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", goodKey) }), "101 nil ", "400 HandshakeError 13"},
 	{rowRequest, "HTTP/1.0", upgradeWith(func(r *http.Request) { r.Proto, r.ProtoMinor = "HTTP/1.0", 0 }), "101 nil ", "505 HandshakeError 13"},
 	{rowRequest, "body", upgradeWith(func(r *http.Request) { r.ContentLength, r.Body = 5, io.NopCloser(strings.NewReader("hello")) }),
@@ -222,8 +224,9 @@ var differences = []difference{
 		"websocket: request origin not allowed by Upgrader.CheckOrigin or Upgrader.Origins: \"https://elsewhere.example\" is not the origin of the request's host \"example.com\"; " +
 			"to allow it add it to Upgrader.Origins, or let a proxy that replaces the Host header pass the client's"},
 
+	{rowEarly, "a frame", earlyFrame, "websocket: client sent data before handshake is complete", "early"},
 	{rowAllow, "405", rejectedHeader("Allow", func(r *http.Request) { r.Method = http.MethodPost }), "405 []", "405 [GET]"},
-	{rowAllow, "version", rejectedHeader("Sec-Websocket-Version", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }), "400 []", "400 [13]"},
+	{rowAllow, "version", rejectedHeader("Sec-Websocket-Version", func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }), "400 []", "426 [13]"},
 
 	{rowLists, "empty element", upgradeWith(func(r *http.Request) { r.Header.Set("Connection", ", upgrade") }), "400 HandshakeError 13", "101 nil "},
 	{rowLists, "protocol with a version", upgradeWith(func(r *http.Request) { r.Header.Set("Upgrade", "TLS/1.0, websocket") }), "400 HandshakeError 13", "101 nil "},

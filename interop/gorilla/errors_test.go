@@ -64,6 +64,8 @@ func (l library) facts(err error) string {
 }
 
 var (
+	compressedText = string(deflate([]byte("a text that is compressed"), 9))
+
 	errCause = errors.New("the cause")
 	ports    = regexp.MustCompile(`127\.0\.0\.1:[0-9]+`)
 	hidden   = regexp.MustCompile(`^\*?(errors|fmt|websocket|proxy)\.[a-z]`)
@@ -211,6 +213,15 @@ func errorRows() []errorRow {
 	add(readError("violation/close code", inFrames(closeFrame("\x03\xed")), nil)...)
 	add(readError("violation/close reason", inFrames(closeFrame("\x03\xe8\xff")), nil)...)
 	add(readError("message too big", inFrames(textFrame(strings.Repeat("x", 1001))), nil)...)
+
+	for name, payload := range map[string]string{"corrupt": "\xff\xff\xff", "empty": "", "cut": compressedText[:len(compressedText)-4]} {
+		add(onRoles("compressed message/"+name, func(t *testing.T, l library, s setup) error {
+			s.deflate = true
+			w := newWire(s.stream(frame{first: fin | rsv1 | text, payload: []byte(payload)}))
+			w.end = errCause
+			return readOne(l.open(t, w, s))
+		})...)
+	}
 
 	// Reading.
 	add(afterOpen("read deadline/passed", func(c conn, _ net.Conn, _ setup) error {
@@ -418,7 +429,8 @@ func answered(answer string) func(t *testing.T, l library) error {
 			}
 			io.WriteString(peer, strings.ReplaceAll(answer, "ACCEPT", acceptKey(r.Header.Get("Sec-WebSocket-Key"))))
 		}()
-		return dialError(l, &gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) { return nc, nil }}, "ws://example.com/", nil)
+		d := &gorilla.Dialer{EnableCompression: true, NetDial: func(string, string) (net.Conn, error) { return nc, nil }}
+		return dialError(l, d, "ws://example.com/", nil)
 	}
 }
 
@@ -496,6 +508,10 @@ func dialRows() []errorRow {
 		"500":        "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
 		"no upgrade": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
 		"accept":     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
+		"unoffered subprotocol": "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n" +
+			"Sec-WebSocket-Protocol: chat\r\n\r\n",
+		"context takeover": "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n" +
+			"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
 		"nothing":    "",
 		"cut status": "HTTP/1.1 101",
 		"cut header": "HTTP/1.1 101 Switching Protocols\r\nUpgrade: web",
@@ -695,11 +711,14 @@ var errorDifferences = []struct{ rows, here, reason string }{
 	{`/stream ends/`, `{there} Is:io\.ErrUnexpectedEOF`, "CloseError.Unwrap tells a stream that ended from a close frame"},
 	{`/violation/`, `"websocket: .+ \(failed with close code 100[27]\)" \*websocket\.ProtocolError`,
 		"a violation has a type, the RFC's words, and the close code that was sent"},
-	{`/(read deadline|write deadline)/`, `"(read tcp PEERS: i/o timeout|writev? tcp PEERS: i/o timeout|write pipe: i/o timeout|websocket: write timeout)" anonymous ` +
+	{`/compressed message/(corrupt|cut)`, `"websocket: compressed message is not valid DEFLATE data or ends too early \(failed with close code 1007\)" ` +
+		`\*websocket\.ProtocolError`, "the same, for RFC 7692 §7.2.2"},
+	{`/compressed message/empty`, `nil`, "it is an empty message, RFC 7692 §7.2.2"},
+	{`^dial/answer/(unoffered subprotocol|context takeover)`, `"websocket: bad handshake" anonymous is ErrBadHandshake`,
+		"a client fails the handshake by RFC 6455 §4.1 and RFC 7692 §7.1.1.1"},
+	{`/(read deadline|write deadline)/`, `"(read tcp PEERS: i/o timeout|writev? tcp PEERS: i/o timeout|write pipe: i/o timeout|write tcp PEERS: i/o timeout)" anonymous ` +
 		`Timeout:true Temporary:false Is:os\.ErrDeadlineExceeded`, "timeouts are found by errors.Is, as package net's are"},
 	{`/WriteControl/(deadline passed|behind a writer)`, `{there} Is:os\.ErrDeadlineExceeded`, "the same"},
-	{`126 bytes$|message type ping$|long control message$`, `"websocket: control frame payload longer than 125 bytes" anonymous`,
-		"the text says what is invalid in the control frame"},
 	{`^dial/(HandshakeTimeout|context/deadline)`, `"dial tcp (PEERS|127\.0\.0\.1:PORT): i/o timeout" \*net\.OpError ` +
 		`Timeout:true Temporary:true Is:os\.ErrDeadlineExceeded Is:context\.DeadlineExceeded`,
 		"one error for all steps of a dial; gorilla's depends on which step was interrupted"},

@@ -34,6 +34,7 @@ const (
 	rowFraming     = "a client cuts messages into frames"
 	rowJSON        = "WriteJSON sends an empty message if the value cannot be encoded"
 	rowWrapped     = "IsCloseError by type assertion"
+	rowEarly       = "a client that sends a frame right behind its request is cut off"
 	rowOrigin      = "the same origin is the same host"
 	rowHeader      = "responseHeader can have names that are not tokens"
 	rowReason      = "the answer to a rejected request is the name of the status"

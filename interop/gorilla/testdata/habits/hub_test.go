@@ -98,20 +98,19 @@ func (m *member) readPump(ended chan<- error) {
 
 func (m *member) writePump() {
 	ticker := time.NewTicker(pingPeriod)
-	defer func() {
-		ticker.Stop()
-		m.conn.Close()
-	}()
+	defer ticker.Stop()
 	for {
 		select {
 		case text, ok := <-m.queue:
 			m.conn.SetWriteDeadline(time.Now().Add(writeWait))
 			if !ok {
+				// The reader closes the connection when the answer is there.
 				m.conn.WriteMessage(websocket.CloseMessage, []byte{})
 				return
 			}
 			w, err := m.conn.NextWriter(websocket.TextMessage)
 			if err != nil {
+				m.conn.Close()
 				return
 			}
 			w.Write(text)
@@ -125,11 +124,13 @@ func (m *member) writePump() {
 				w.Write(more)
 			}
 			if err := w.Close(); err != nil {
+				m.conn.Close()
 				return
 			}
 		case <-ticker.C:
 			m.conn.SetWriteDeadline(time.Now().Add(writeWait))
 			if err := m.conn.WriteMessage(websocket.PingMessage, nil); err != nil {
+				m.conn.Close()
 				return
 			}
 		}
