@@ -2,8 +2,10 @@ package websocket
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -11,13 +13,13 @@ import (
 // A Conn for programs that want less of it: Stream, a net.Conn; CloseRead, for those that only
 // write; Err.
 //
-// A stream never sets a deadline of the Conn. Its reads and writes run on goroutines of their own,
-// and a call that gives up leaves its goroutine at work: the next call gets the result. So a
-// deadline costs nothing but the wait, wherever in a message it passes, with compression and over
-// TLS too, whose connections are lost when a write times out.
+// No deadline of a stream costs it its place. A read of a message that is not compressed goes on where
+// it was. What can not go on runs on a goroutine of its own, which knows no deadline: inflating, and
+// writing, since a TLS connection is lost when a write times out. A call that gives up leaves that
+// goroutine at work, and the next call gets the result.
 
 const (
-	maxPiece        = 64 << 10        // bytes that one goroutine reads or writes
+	maxPiece        = 64 << 10        // bytes that a goroutine reads or writes at a time
 	streamCloseWait = 5 * time.Second // for the close handshake
 )
 
@@ -48,14 +50,15 @@ const (
 // it is a half-close as TCP has it: no answer goes out until that end calls CloseWrite or Close
 // itself, and its writes go on.
 //
-// Call Stream once, and leave reading and writing data to it from then on. While a Read waits there
-// is a goroutine besides that of the caller. Control frames, Ping and Shutdown can be used as
-// before.
+// Call Stream once, and leave reading and writing data to it from then on; it clears the deadlines of
+// c. Control frames, Ping and Shutdown can be used as before.
 func (c *Conn) Stream(messageType int) net.Conn {
 	c.SetReadLimit(0)
+	c.SetWriteDeadline(time.Time{})
 	s := &stream{conn: c, messageType: messageType, closed: make(chan struct{})}
 	s.in.init(s.closed)
 	s.in.done = make(chan struct{}, 1)
+	s.in.aside = c.SetReadDeadline(time.Time{}) != nil // some net.Conns have no deadlines
 	s.out.init(s.closed)
 	s.out.done = make(chan struct{}, 1)
 	return s
@@ -105,9 +108,9 @@ func (b *background) finish() (reached bool, err error) {
 // A streamReader is the reading direction of a stream.
 type streamReader struct {
 	background
-	message io.Reader // that is being read; nil between messages
-	buf     *buffer   // where data is
-	data    []byte    // read and not yet returned by Read
+	aside bool    // constant: all reads are on goroutines
+	buf   *buffer // where data is
+	data  []byte  // read by a goroutine and not yet returned by Read
 }
 
 func (s *stream) Read(p []byte) (int, error) {
@@ -120,6 +123,14 @@ func (s *stream) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if !in.working && len(in.data) == 0 {
+		var n int
+		err := errInflating
+		if !in.aside {
+			n, err = s.conn.read.readStream(p, s.messageType, false)
+		}
+		if err != errInflating {
+			return n, s.readError(err)
+		}
 		size := min(max(len(p), defaultBufferSize), maxPiece)
 		in.start(func() error { return s.fetch(size) })
 	}
@@ -129,10 +140,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		}
 	}
 	if len(in.data) == 0 {
-		if IsCloseError(in.err, CloseNormalClosure, CloseGoingAway) {
-			return 0, io.EOF
-		}
-		return 0, in.err
+		return 0, s.readError(in.err)
 	}
 	n := copy(p, in.data)
 	if in.data = in.data[n:]; len(in.data) == 0 {
@@ -142,49 +150,77 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fetch reads up to size bytes, and at least one, into in.data.
-func (s *stream) fetch(size int) error {
-	in := &s.in
-	for {
-		if in.message == nil {
-			messageType, r, err := s.conn.NextReader()
-			if err != nil {
-				return err
-			}
-			if messageType != s.messageType {
-				return s.refuse(messageType)
-			}
-			in.message = r
-		}
-		b := getBuffer(size)
-		n, err := in.message.Read(b.b)
-		if err != nil {
-			in.message = nil
-		}
-		if n > 0 {
-			in.buf, in.data = b, b.b[:n]
-			return nil
-		}
-		b.release()
-		if err != nil && err != io.EOF {
-			return err
-		}
+// readError is what Read returns for an error of the Conn.
+func (s *stream) readError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isClosed(s.closed):
+		return s.error("read", net.ErrClosed)
+	case IsCloseError(err, CloseNormalClosure, CloseGoingAway):
+		return io.EOF
+	case isTimeout(err) && s.conn.Err() == nil:
+		return s.error("read", os.ErrDeadlineExceeded)
 	}
+	return err
 }
 
-// refuse fails the connection for a message of the wrong type.
-func (s *stream) refuse(messageType int) error {
-	r := &s.conn.read
-	if err := r.lock(noContext); err != nil {
-		return err
+// fetch reads up to size bytes, and at least one, into in.data.
+func (s *stream) fetch(size int) error {
+	b := getBuffer(size)
+	n, err := s.conn.read.readStream(b.b[:size], s.messageType, true)
+	if n > 0 {
+		s.in.buf, s.in.data = b, b.b[:n]
+	} else {
+		b.release()
 	}
-	defer r.unlock()
+	return err
+}
+
+// errInflating is the result of a readStream that would have to inflate.
+var errInflating = errors.New("websocket: message is compressed")
+
+// readStream reads payload of messages of a type, at least a byte. If a deadline ends it, it can go
+// on. With aside it inflates and knows no deadline.
+func (r *readHalf) readStream(p []byte, messageType int, aside bool) (n int, err error) {
+	if err := r.lock(noContext); err != nil {
+		return 0, err
+	}
+	// Nothing is deferred: if a handler does not return, callHandler has unlocked.
+	if aside {
+		r.deadline.overrideWith(noContext, time.Time{}, overrideStrict)
+	} else {
+		r.mode = readResumes
+	}
+	for n == 0 && err == nil {
+		switch {
+		case !r.msg.open:
+			if _, err = r.next(); err == nil && int(r.msg.kind) != messageType {
+				err = r.refuseType()
+			}
+		case r.msg.compressed && !aside:
+			err = errInflating
+		default:
+			if n, err = r.readData(p); err == io.EOF {
+				err = nil
+			}
+		}
+	}
+	if r.mode = readWaits; aside {
+		r.deadline.restore()
+	}
+	r.unlock()
+	return n, err
+}
+
+// refuseType fails the connection for the type of the current message.
+func (r *readHalf) refuseType() error {
 	text := "text message in a stream of binary ones"
-	if messageType == BinaryMessage {
+	if r.msg.kind == BinaryMessage {
 		text = "binary message in a stream of text ones"
 	}
 	// RFC 6455 §7.4.1: a type of data that it cannot accept.
-	return s.conn.fail(&ProtocolError{CloseUnsupportedData, text}, CloseUnsupportedData, text)
+	return r.conn.fail(&ProtocolError{CloseUnsupportedData, text}, CloseUnsupportedData, text)
 }
 
 // A streamWriter is the writing direction of a stream.
@@ -295,6 +331,9 @@ func (s *stream) CloseWrite() error {
 func (s *stream) Close() error {
 	s.closing.Do(func() {
 		close(s.closed)
+		s.conn.SetReadDeadline(aLongTimeAgo) // for a Read in progress
+		s.in.taken <- struct{}{}
+		s.conn.SetReadDeadline(time.Time{})
 		ctx, cancel := context.WithTimeout(context.Background(), streamCloseWait)
 		defer cancel()
 		s.flush(ctx)
@@ -334,6 +373,7 @@ func (s *stream) SetReadDeadline(t time.Time) error {
 	if err := s.in.setDeadline(t); err != nil {
 		return s.error("set", err)
 	}
+	s.conn.SetReadDeadline(t)
 	return nil
 }
 

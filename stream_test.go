@@ -223,13 +223,13 @@ func TestStreamReadDeadline(t *testing.T) {
 		"compressed":            {deflatedFrame(text)},
 		"compressed, fragments": fragments(deflatedFrame(text), 5),
 	}
-	for _, over := range []struct {
-		name string
-		dial func(testing.TB, connConfig) (*Conn, *peer)
-	}{{"pipe", overPipe}, {"TLS", tlsOverPipe}} {
+	for over, play := range map[string]func(testing.TB, net.Conn, net.Conn, connConfig) (*Conn, *peer){
+		"pipe": play, "TLS": playTLS, "no deadlines": playWithoutDeadlines,
+	} {
 		for name, frames := range frames {
-			bubble(t, over.name+", "+name, func(t *testing.T) {
-				c, p := over.dial(t, wireConfig(true, true, true))
+			bubble(t, over+", "+name, func(t *testing.T) {
+				a, b := newPipe()
+				c, p := play(t, a, b, wireConfig(true, true, true))
 				s := c.Stream(BinaryMessage)
 				p.drain()
 				wire := wireBytes(append(frames, closeFrame(1000, "")), true)
@@ -254,6 +254,10 @@ func TestStreamReadDeadline(t *testing.T) {
 			})
 		}
 	}
+}
+
+func playWithoutDeadlines(t testing.TB, a, b net.Conn, cfg connConfig) (*Conn, *peer) {
+	return play(t, noDeadlines{a}, b, cfg)
 }
 
 // fragments cuts a frame into n.
@@ -580,24 +584,37 @@ func TestStreamConcurrent(t *testing.T) {
 	}
 }
 
-// A ping handler that ends its goroutine ends the stream, and no call waits for it.
+// A ping handler that ends its goroutine ends the reading, and no call waits for it.
 func TestStreamHandlerExit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, server := Pipe(ConnOptions{})
-		server.SetPingHandler(func(string) error {
-			runtime.Goexit()
-			return nil
-		})
-		s := server.Stream(BinaryMessage)
-		client.WriteControl(PingMessage, nil, time.Time{})
-		for range 2 {
-			if _, err := readString(s); err != errHandlerExit {
-				t.Errorf("read: %v", err)
+	for name, aside := range map[string]bool{"on the caller's goroutine": false, "on another": true} {
+		bubble(t, name, func(t *testing.T) {
+			a, b := newPipe()
+			var nc net.Conn = a
+			if aside {
+				nc = noDeadlines{a}
 			}
-		}
-		client.Close()
-		s.Close()
-	})
+			c := NewConn(nc, ConnOptions{Server: true})
+			c.SetPingHandler(func(string) error {
+				runtime.Goexit()
+				return nil
+			})
+			s := c.Stream(BinaryMessage)
+			newPeer(t, b, true).send(pingFrame(""))
+			returned := make(chan error, 1)
+			go func() { returned <- second(s.Read(make([]byte, 1))) }()
+			synctest.Wait()
+			if aside != (len(returned) == 1) {
+				t.Errorf("Read has returned: %v", !aside)
+			}
+			for range 2 {
+				if _, err := readString(s); err != errHandlerExit {
+					t.Errorf("read: %v", err)
+				}
+			}
+			b.Close()
+			s.Close()
+		})
+	}
 }
 
 func TestCloseRead(t *testing.T) {
