@@ -15,8 +15,8 @@ import (
 //
 // No deadline of a stream costs it its place. A read of a message that is not compressed goes on where
 // it was. What can not go on runs on a goroutine of its own, which knows no deadline: inflating, and
-// writing, since a TLS connection is lost when a write times out. A call that gives up leaves that
-// goroutine at work, and the next call gets the result.
+// writing that may wait, since a TLS connection is lost when a write times out. A call that gives up
+// leaves that goroutine at work, and the next call gets the result.
 
 const (
 	maxPiece        = 64 << 10        // bytes that a goroutine reads or writes at a time
@@ -241,6 +241,9 @@ func (s *stream) Write(p []byte) (n int, err error) {
 		}
 		return 0, err
 	}
+	if len(p) > 0 && len(p) <= maxPiece && s.conn.write.tryMessage(s.messageType, p) {
+		return len(p), nil
+	}
 	for n < len(p) {
 		if err := out.check(); err != nil {
 			return n, s.error("write", err)
@@ -257,6 +260,37 @@ func (s *stream) Write(p []byte) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// tryMessage sends a message in one frame if it is known to take no waiting. What the socket does not
+// take at once leaves from the goroutine of delayed frames.
+func (w *writeHalf) tryMessage(messageType int, p []byte) (sent bool) {
+	if w.conn.socket == nil || !w.msg.TryLock() {
+		return false
+	}
+	if w.msgErr.Load() == nil && !w.compresses(len(p)) && w.mu.TryLock() {
+		if sent = w.err == nil && w.tryGrowLocked(maxHeaderSize+len(p)); sent {
+			w.appendFrameLocked(finBit|byte(messageType), p)
+			w.trySendLocked()
+		}
+		w.unlock()
+	}
+	w.unlockMessage()
+	if sent {
+		w.traceMessage(messageType, len(p), w.wireSize(len(p)))
+	}
+	return sent
+}
+
+// trySendLocked is sendLocked where nothing may wait.
+func (w *writeHalf) trySendLocked() {
+	if w.more.Load() && w.n < delayLimit {
+		w.delayLocked()
+		if w.more.Load() {
+			return
+		}
+	}
+	w.tryFlushLocked()
 }
 
 // settle finishes what a Write that gave up has left.

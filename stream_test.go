@@ -314,6 +314,46 @@ func TestStreamWriteDeadline(t *testing.T) {
 	}
 }
 
+// Over a socket most Writes need no goroutine; what they send is the same.
+func TestStreamOverTCP(t *testing.T) {
+	for name, o := range optionsKinds {
+		t.Run(name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			client := NewConn(a, o).Stream(BinaryMessage)
+			o.Server = true
+			server := NewConn(b, o).Stream(BinaryMessage)
+			sent := noise(8 << 20)
+			for _, ends := range [][2]net.Conn{{client, server}, {server, client}} {
+				received := async(func() []byte {
+					p := make([]byte, len(sent))
+					for n := 0; n < len(p); {
+						k, err := ends[1].Read(p[n:min(n+10_000, len(p))])
+						if n += k; err != nil {
+							t.Error(err)
+							break
+						}
+					}
+					return p
+				})
+				for n, size := 0, 1; n < len(sent); size = size*7%100_003 + 1 {
+					ends[0].SetWriteDeadline(time.Now().Add(time.Minute))
+					k, err := ends[0].Write(sent[n:min(n+size, len(sent))])
+					if n += k; err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !bytes.Equal(<-received, sent) {
+					t.Error("other bytes arrived")
+				}
+			}
+			other := async(client.Close)
+			if err := errors.Join(server.Close(), <-other); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // readSlowly reads to the end, a little every 10 ms.
 func readSlowly(nc net.Conn) (all []byte) {
 	for p := make([]byte, 20_000); ; time.Sleep(10 * time.Millisecond) {
