@@ -25,9 +25,9 @@ const (
 // No message is in memory as a whole, so Stream lifts the read limit; SetReadLimit can set one.
 //
 // The stream has deadlines of its own, and they never cost it its place. A Read that times out has
-// read nothing. A Write that times out with n has sent, or will send, p[:n] and no more, so that the
-// program can go on with p[n:]; until it is sent other Writes wait. If n is less than len(p), the
-// message ends there.
+// read nothing. A Write that times out with n has sent, or will send, p[:n] and no more, so that
+// the program can go on with p[n:]; until that is sent other Writes wait. If n is less than len(p),
+// the message ends there.
 //
 // Close is a close handshake with code 1000 that gives up after 5 seconds; it returns nil only if
 // the peer has answered. Reads and writes in progress end at once. What the peer sends meanwhile is
@@ -93,11 +93,14 @@ func (s *stream) CloseWrite() error {
 func (s *stream) Close() error {
 	s.closing.Do(func() {
 		close(s.closed)
-		s.conn.SetReadDeadline(aLongTimeAgo) // for a Read in progress
-		s.in.taken <- struct{}{}
-		s.conn.SetReadDeadline(time.Time{})
 		ctx, cancel := context.WithTimeout(context.Background(), streamCloseWait)
 		defer cancel()
+		s.conn.SetReadDeadline(aLongTimeAgo) // for a Read in progress
+		select {
+		case s.in.taken <- struct{}{}:
+		case <-ctx.Done(): // it is in a control frame handler
+		}
+		s.conn.SetReadDeadline(time.Time{})
 		s.flush(ctx)
 		s.closeErr = s.conn.Shutdown(ctx, CloseNormalClosure, "")
 	})

@@ -484,6 +484,42 @@ func TestStreamClose(t *testing.T) {
 		}
 		p.Close()
 	})
+	for name, f := range map[string]wireFrame{
+		"plain": binaryFrame(strings.Repeat("abc", 100)), "compressed": deflatedFrame(strings.Repeat("abc", 100)),
+	} {
+		bubble(t, "inside a message, "+name, func(t *testing.T) {
+			s, p := playedStream(t, ConnOptions{EnableCompression: true})
+			wire := wireBytes([]wireFrame{f}, true)
+			p.Write(wire[:len(wire)-4])
+			read := async(func() error {
+				_, err := io.Copy(io.Discard, s)
+				return err
+			})
+			stillWaiting(t, "Read", read)
+			done := async(s.Close)
+			if err := ended(t, "Read", read); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Read: %v", err)
+			}
+			p.expect(closeFrame(CloseNormalClosure, ""))
+			p.Write(wire[len(wire)-4:])
+			p.send(closeFrame(CloseNormalClosure, ""))
+			if err := ended(t, "Close", done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	bubble(t, "in a handler", func(t *testing.T) {
+		client, server := Pipe(ConnOptions{})
+		defer client.Close()
+		s := server.Stream(BinaryMessage)
+		start := time.Now()
+		server.SetPingHandler(func(string) error { return s.Close() })
+		client.WriteControl(PingMessage, nil, time.Time{})
+		readString(s)
+		if d := time.Since(start); d > streamCloseWait+closeWait {
+			t.Errorf("Close took %v", d)
+		}
+	})
 	bubble(t, "failed before", func(t *testing.T) {
 		s, p := playedStream(t, ConnOptions{})
 		p.Close()
