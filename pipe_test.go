@@ -68,17 +68,19 @@ func TestPipe(t *testing.T) {
 // A pipe has both roles: what comes unmasked to a server, or masked to a client, is refused.
 func TestPipeRoles(t *testing.T) {
 	for _, server := range []bool{false, true} {
-		a, b := newPipe()
-		c := NewConn(a, ConnOptions{Server: server})
-		p := newPeer(t, b, server)
-		p.send(binaryFrame("right"))
-		p.Write(wireBytes([]wireFrame{binaryFrame("wrong")}, !server))
-		wantRead(t, c, "right")
-		var v *ProtocolError
-		if err := readErr(c); !errors.As(err, &v) {
-			t.Error(err)
-		}
-		c.Close()
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newPipe()
+			c := NewConn(a, ConnOptions{Server: server})
+			p := newPeer(t, b, server)
+			p.send(binaryFrame("right"))
+			p.Write(wireBytes([]wireFrame{binaryFrame("wrong")}, !server))
+			wantRead(t, c, "right")
+			var v *ProtocolError
+			if err := readErr(c); !errors.As(err, &v) {
+				t.Error(err)
+			}
+			c.Close()
+		})
 	}
 }
 
