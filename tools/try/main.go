@@ -121,7 +121,7 @@ func (c *config) compare(ctx context.Context) (same bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return c.report(m, sides[0], sides[1]), nil
+	return c.report(m, sides[0], sides[1])
 }
 
 // sides makes the copies, runs the tests and benchmarks in them and removes them.

@@ -168,7 +168,6 @@ func (m *module) findUsers(ctx context.Context, s *side, patterns []string) erro
 	if err != nil {
 		return withOutput(err, stderr.Bytes())
 	}
-	listed := 0
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
 			ImportPath, ForTest                      string
@@ -184,20 +183,14 @@ func (m *module) findUsers(ctx context.Context, s *side, patterns []string) erro
 		if p.ForTest != "" || strings.Contains(path, " ") {
 			continue
 		}
-		if path == p.ImportPath {
-			listed++
-		}
 		if slices.Contains(p.Deps, gorillaPath) && !slices.Contains(m.users, path) {
 			m.users = append(m.users, path)
 		}
 		m.direct = m.direct || slices.Contains(slices.Concat(p.Imports, p.TestImports, p.XTestImports), gorillaPath)
 	}
-	switch {
-	case listed == 0:
-		return fmt.Errorf("%s has no packages that match %s", s.name, strings.Join(patterns, " "))
-	case len(m.users) == 0:
-		return fmt.Errorf("%s does not use gorilla/websocket: none of its %s that match %s imports it, "+
-			"themselves or through another", m.Path, plural(listed, "package"), strings.Join(patterns, " "))
+	if len(m.users) == 0 {
+		return fmt.Errorf("%s does not use gorilla/websocket: no package that matches %s in %s imports it, itself or through another",
+			m.Path, strings.Join(patterns, " "), filepath.Join(m.Root, m.Sub))
 	}
 	cmd = s.command(ctx, "list", "-mod=mod", "-m", "-f",
 		"{{.Version}}{{with .Replace}} => {{.Path}} {{.Version}}{{end}}", gorillaPath)

@@ -3,6 +3,7 @@ package main
 // The table, and the names below it.
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,8 +14,8 @@ import (
 	"unicode/utf8"
 )
 
-// report prints the results. It returns false if this library does worse.
-func (c *config) report(m *module, gorilla, library *side) bool {
+// report prints the results. The first result is false if this library does worse.
+func (c *config) report(m *module, gorilla, library *side) (same bool, err error) {
 	through := "through another package"
 	if m.direct {
 		through = "directly"
@@ -36,11 +37,10 @@ func (c *config) report(m *module, gorilla, library *side) bool {
 		}
 	}
 	if gorilla.broken != "" {
-		fmt.Fprintln(c.out, "\nNothing can be said about this library.")
-		return library.broken == ""
+		return false, errors.New("nothing to compare with: the module does not build with gorilla/websocket")
 	}
 	if library.broken != "" {
-		return false
+		return false, nil
 	}
 	passes := func(t *test) bool { return t != nil && t.passed > 0 && t.failed == 0 }
 	fails := func(t *test) bool { return t != nil && t.failed > 0 }
@@ -49,7 +49,10 @@ func (c *config) report(m *module, gorilla, library *side) bool {
 		passes, func(t *test) bool { return t == nil || t.passed+t.failed+t.skipped == 0 })
 	c.list(m, gorilla, library, "Fail with gorilla/websocket and pass with this library", fails, passes)
 	c.list(m, gorilla, library, "Fail with both", fails, fails)
-	return worse+missing == 0 && (library.benchError == "" || gorilla.benchError != "")
+	if worse+missing > 0 {
+		fmt.Fprintln(c.out, "\nTests that fail now and then need more runs to compare: -count 10.")
+	}
+	return worse+missing == 0 && (library.benchError == "" || gorilla.benchError != ""), nil
 }
 
 func (c *config) rows(m *module, gorilla, library *side) [][]string {
@@ -80,7 +83,7 @@ func (c *config) rows(m *module, gorilla, library *side) [][]string {
 	for _, name := range names {
 		g, l := gorilla.benchmarks[name], library.benchmarks[name]
 		rows = append(rows,
-			benchmarkRow(m.short(name)+", seconds", g, l, "ns/op", formatTime),
+			benchmarkRow(m.short(name)+", time", g, l, "ns/op", formatTime),
 			benchmarkRow("  allocations", g, l, "allocs/op", formatCount))
 	}
 	return rows
@@ -104,13 +107,15 @@ func benchmarkRow(name string, gorilla, library *benchmark, unit string, format 
 
 // formatTime writes nanoseconds with three digits.
 func formatTime(ns float64) string {
-	d := time.Duration(ns)
-	for step := time.Duration(1); step < d; step *= 10 {
-		if d/step < 1000 {
-			return d.Round(step).String()
-		}
+	if ns < 1000 {
+		return strconv.FormatFloat(ns, 'g', 3, 64) + "ns"
 	}
-	return strconv.FormatFloat(ns, 'g', 3, 64) + "ns"
+	d := time.Duration(ns)
+	step := time.Duration(1)
+	for d/step >= 1000 {
+		step *= 10
+	}
+	return d.Round(step).String()
 }
 
 func formatCount(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
