@@ -29,10 +29,11 @@ const (
 
 // How reads go about an empty socket.
 const (
-	readWaits  = iota
-	readNow         // they return errNotYet
-	readToEnd       // likewise, and a short read does not mean that nothing more is there
-	serveLimit = 64 // messages of a connection that are handled before others have their turn
+	readWaits   = iota
+	readResumes      // they wait, and a deadline inside a message is not permanent
+	readNow          // they return errNotYet
+	readToEnd        // likewise, and a short read does not mean that nothing more is there
+	serveLimit  = 64 // messages of a connection that are handled before others have their turn
 )
 
 // errNotYet is the result of a read that does not wait. Nothing is lost.
