@@ -277,8 +277,10 @@
 // may block: that delays the next message of its own connection, and others by about a millisecond.
 // The call with an error is the last one, and the connection is closed after it.
 //
-// On Linux, macOS and the BSDs this works for TCP and Unix sockets. For other connections, and on
-// other systems, Handle starts a goroutine.
+// It pays where there are many connections, silent most of the time: a TCP connection that waits
+// takes about 1.7 KB instead of 4.4 KB. For a few hundred connections a loop over [Conn.Messages]
+// reads better. On Linux, macOS and the BSDs Handle works without a goroutine for TCP and Unix
+// sockets; for other connections, and on other systems, it starts one with the same loop.
 //
 // # Streams
 //

@@ -277,3 +277,30 @@ func TestDocsLayout(t *testing.T) {
 		}
 	}
 }
+
+var example = regexp.MustCompile(`#example-([A-Za-z0-9.-]+)`)
+
+// Every link to an example leads to one.
+func TestDocsExamples(t *testing.T) {
+	names, err := filepath.Glob("example*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, name := range names {
+		code.WriteString(readDoc(t, name))
+	}
+	links := example.FindAllStringSubmatch(readDoc(t, "README.md"), -1)
+	if len(links) == 0 {
+		t.Error("README.md links to no example")
+	}
+	for _, m := range links {
+		name, suffix, _ := strings.Cut(strings.ReplaceAll(m[1], ".", "_"), "-")
+		if suffix != "" {
+			name += "_" + strings.ToLower(suffix[:1]) + suffix[1:]
+		}
+		if !strings.Contains(code.String(), "\nfunc Example"+name+"() {") {
+			t.Errorf("README.md links to the example %s, which does not exist", m[1])
+		}
+	}
+}
