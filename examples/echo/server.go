@@ -26,6 +26,7 @@ const goodbyeWait = 2 * time.Second
 
 type server struct {
 	upgrader websocket.Upgrader
+	handle   bool           // no goroutine for each connection
 	handlers sync.WaitGroup // running ServeHTTPs
 
 	mu       sync.Mutex
@@ -43,8 +44,12 @@ func (s *server) echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Upgrade has told the client why.
 	}
-	defer c.Close()
 	s.add(c)
+	if s.handle {
+		c.Handle(s.reply)
+		return
+	}
+	defer c.Close()
 	defer s.remove(c)
 	for {
 		messageType, message, err := c.ReadMessage()
@@ -55,6 +60,16 @@ func (s *server) echo(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// reply is called for every message of a connection, and once with its end. What cannot be sent need
+// not be told: the connection ends.
+func (s *server) reply(c *websocket.Conn, m websocket.Message, err error) {
+	if err != nil {
+		s.remove(c)
+		return
+	}
+	c.WriteMessage(m.Type, m.Data)
 }
 
 // ServeHTTP answers on / alone: a WebSocket handshake with an echo, anything else with the page.
