@@ -79,6 +79,11 @@ type Upgrader struct {
 
 	// Trace is told what happens on the connections. Nil: off.
 	Trace *Trace
+
+	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
+	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
+	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
+	Group *Group
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -102,6 +107,9 @@ type upgrade struct {
 // connection is then closed, as it is if the client has sent data before the response.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
 	agreed, no := u.negotiate(r, responseHeader)
+	if no.status == 0 && u.Group.refuses() {
+		no = rejection{http.StatusServiceUnavailable, answerShutdown, "websocket: the server is shutting down"}
+	}
 	if no.status != 0 {
 		return nil, u.reject(w, r, no)
 	}
@@ -142,7 +150,11 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		nc.Close()
 		return nil, err
 	}
-	return newConn(nc, cfg), nil
+	c := newConn(nc, cfg)
+	if u.Group != nil {
+		return u.Group.open(c)
+	}
+	return c, nil
 }
 
 // negotiate decides on a request without touching the connection.

@@ -37,7 +37,7 @@ type snippet struct{ where, code string }
 var fence = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
 func snippets(t *testing.T) (all []snippet) {
-	for _, name := range []string{"README.md", "MIGRATING.md"} {
+	for _, name := range []string{"README.md", "MIGRATING.md", "docs/observing.md"} {
 		found := fence.FindAllStringSubmatch(readDoc(t, name), -1)
 		if len(found) == 0 {
 			t.Errorf("%s shows no code", name)
@@ -61,7 +61,7 @@ func snippets(t *testing.T) (all []snippet) {
 
 // What a snippet may use without importing or declaring it.
 var (
-	snippetImports = []string{"bytes", "context", "errors", "fmt", "io", "log", "net", "net/http", "os", "sync", "testing", "testing/synctest", "time", "unicode/utf8", modulePath}
+	snippetImports = []string{"bytes", "context", "errors", "expvar", "fmt", "io", "log", "log/slog", "net", "net/http", "os", "sync", "testing", "testing/synctest", "time", "unicode/utf8", modulePath}
 	snippetNames   = map[string]string{
 		"ctx":           "context.Context",
 		"c":             "*websocket.Conn",

@@ -81,7 +81,7 @@ func (r *readHalf) init(c *Conn, cfg connConfig) {
 // lock takes the half for a call that ends when ctx, which may be noContext, does.
 func (r *readHalf) lock(ctx context.Context) error {
 	if r.ending.Load() {
-		return r.endingError()
+		return r.awaitShutdown(ctx)
 	}
 	if !r.mu.TryLock() {
 		if err := r.wait(ctx); err != nil {
@@ -93,7 +93,17 @@ func (r *readHalf) lock(ctx context.Context) error {
 		err = r.deadline.start(ctx)
 	}
 	if err != nil {
-		r.unlock()
+		err = r.unlockAfter(ctx, err)
+	}
+	return err
+}
+
+// unlockAfter unlocks the half after a call that had the result err, and returns what the
+// application gets.
+func (r *readHalf) unlockAfter(ctx context.Context, err error) error {
+	r.unlock()
+	if err == errShutdown {
+		err = r.awaitShutdown(ctx)
 	}
 	return err
 }
@@ -115,20 +125,12 @@ func (r *readHalf) wait(ctx context.Context) error {
 // check returns the error of a read that begins, or goes on, now.
 func (r *readHalf) check() error {
 	if r.ending.Load() && !r.dropping {
-		return r.endingError()
+		return errShutdown
 	}
-	if r.err == nil && r.conn.state.Load() != stateOpen {
+	if r.err == nil && r.conn.state.Load() != stateOpen && !r.dropping {
 		r.end(r.conn.closeCause("read"))
 	}
 	return r.err
-}
-
-// endingError is the error of everybody else's reads once Shutdown has begun.
-func (r *readHalf) endingError() error {
-	if r.conn.state.Load() == stateAborted {
-		return r.conn.closeCause("read")
-	}
-	return r.conn.netClosed("read")
 }
 
 func (r *readHalf) unlock() {
@@ -167,7 +169,7 @@ func (r *readHalf) releaseLocked() {
 func (r *readHalf) nextHeader() (h header, n int, err error) {
 	for {
 		if r.ending.Load() && !r.dropping {
-			return h, 0, r.check()
+			return h, 0, errShutdown
 		}
 		var v *ProtocolError
 		in := r.buf.buffered()
@@ -325,7 +327,7 @@ func (r *readHalf) readDirect(p []byte) (int, error) {
 
 func (r *readHalf) beforeWait() error {
 	if r.ending.Load() && !r.dropping {
-		return r.check()
+		return errShutdown
 	}
 	r.conn.beforeWait()
 	return nil
@@ -346,7 +348,7 @@ func (r *readHalf) afterRead(n int, err error) error {
 func (r *readHalf) readFailed(err error) error {
 	timeout := isTimeout(err)
 	if timeout && r.ending.Load() && !r.dropping {
-		return r.check() // Shutdown has ended the wait
+		return errShutdown // which has ended the wait
 	}
 	err = permanent(r.conn.netError("read", r.deadline.waitError(err)))
 	switch {
