@@ -192,8 +192,8 @@ func TestDocsTesting(t *testing.T) {
 
 // The README stays short.
 func TestDocsReadme(t *testing.T) {
-	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 200 {
-		t.Errorf("README.md has %d lines, it may have 200", lines)
+	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 220 {
+		t.Errorf("README.md has %d lines, it may have 220", lines)
 	}
 }
 
