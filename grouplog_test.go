@@ -51,6 +51,20 @@ func TestLogFrames(t *testing.T) {
 	}
 }
 
+// What the members that join now are given does not keep the log.
+func TestGroupSnapshot(t *testing.T) {
+	g := Group{MaxLag: 1000}
+	g.BroadcastLatest("key", TextMessage, []byte("value"))
+	add(t, &g, newConn(new(memberConn), connConfig{isServer: true}))
+	if g.streams[0].snapshot == nil {
+		t.Fatal("no snapshot")
+	}
+	broadcast(t, &g, make([]byte, 300))
+	if g.streams[0].snapshot != nil {
+		t.Error("a snapshot that is far behind is kept")
+	}
+}
+
 // A memberConn is a net.Conn that takes everything or, stalled, nothing.
 type memberConn struct {
 	loopConn
