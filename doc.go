@@ -198,19 +198,6 @@
 //
 // The number of connections and the rate of messages are for the application to limit.
 //
-// # Many connections
-//
-// [Conn.Handle] has a function called for every message and takes no goroutine: a TCP connection that
-// waits then costs about 1.7 KB, with a loop in its own goroutine about 4.4 KB. It pays where there
-// are many connections, most of them silent most of the time, and where a message is dealt with soon.
-// A function may wait as long as it likes, for its own peer or for others, without delaying other
-// connections; but as long as it runs it has a goroutine, so that where most of them wait most of the
-// time a loop over [Conn.Messages] costs the same and reads better. For a few hundred connections
-// either will do.
-//
-// Over TLS and other connections that are not plain sockets, and on systems without epoll or kqueue,
-// Handle starts a goroutine with the same loop: a program need not care, but saves nothing.
-//
 // # Origins
 //
 // By default a browser may connect only from pages of the server's own origin.

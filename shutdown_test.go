@@ -403,7 +403,7 @@ func TestEndOverTLS(t *testing.T) {
 		}, time.Second},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			c, p := tlsOverPipe(t, connConfig{isServer: true})
+			c, p := unreadTLS(t, connConfig{isServer: true})
 			if name == "violation" {
 				go p.send(frame(0x83, ""))
 			} else {
