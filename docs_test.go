@@ -136,7 +136,7 @@ func unresolved(f *ast.File, name string) bool {
 	return false
 }
 
-// A snippetModule is a module of its own that requires this one.
+// A snippetModule is a module that requires this one.
 type snippetModule struct {
 	t   *testing.T
 	dir string
