@@ -212,8 +212,8 @@ func TestDocsTesting(t *testing.T) {
 
 // The README stays short.
 func TestDocsReadme(t *testing.T) {
-	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 215 {
-		t.Errorf("README.md has %d lines, it may have 215", lines)
+	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 240 {
+		t.Errorf("README.md has %d lines, it may have 240", lines)
 	}
 }
 
