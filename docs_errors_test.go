@@ -18,9 +18,9 @@ import (
 
 // Texts that no program sees.
 var unseenErrors = map[string]string{
+	"websocket: message is compressed": "a read of a stream that goes on in a goroutine",
 	"websocket: not yet":               "a read that does not wait, inside Handle",
 	"websocket: shutdown":              "a read that Shutdown has ended, which returns another error",
-	"websocket: message is compressed": "a read of Stream that would have to inflate, which is done aside",
 	"websocket: no raw socket":         "a method of systems without raw sockets, which nothing calls there",
 	"deflate: no message to read":      "a state that the reading half does not let come about",
 }

@@ -204,7 +204,7 @@ func (s *stream) Write(p []byte) (n int, err error) {
 // tryMessage sends a message in one frame if it is known to take no waiting. What the socket does
 // not take at once leaves from the goroutine of delayed frames.
 func (w *writeHalf) tryMessage(messageType int, p []byte) (sent bool) {
-	if w.conn.socket == nil || !w.msg.TryLock() {
+	if w.conn.socket == nil || w.groups.Load() != nil || !w.msg.TryLock() {
 		return false
 	}
 	if w.msgErr.Load() == nil && !w.compresses(len(p)) && w.mu.TryLock() {
