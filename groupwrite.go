@@ -303,7 +303,9 @@ func (m *groupMember) work() {
 		}
 		w.unlock()
 		m.workerEnded()
-		if !may || !m.behind() || !m.worker.CompareAndSwap(workerNone, workerBusy) {
+		// If the message that was open has ended meanwhile, nobody else could start a worker.
+		if !m.behind() || !may && state.messageOpen.Load() ||
+			!m.worker.CompareAndSwap(workerNone, workerBusy) {
 			return
 		}
 		m.g.working.Add(1)
