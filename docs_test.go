@@ -217,6 +217,20 @@ func TestDocsReadme(t *testing.T) {
 	}
 }
 
+// The README lists every guide.
+func TestDocsGuides(t *testing.T) {
+	guides, err := filepath.Glob("docs/*.md")
+	if err != nil || len(guides) == 0 {
+		t.Fatal(guides, err)
+	}
+	readme := readDoc(t, "README.md")
+	for _, name := range guides {
+		if !strings.Contains(readme, "]("+filepath.ToSlash(name)+"): ") {
+			t.Errorf("README.md does not list %s", name)
+		}
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // Every relative link leads to a file.
