@@ -13,6 +13,8 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -142,6 +144,22 @@ func TestExportedNames(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(additions)) {
 		if _, ok := ours[name]; !ok {
 			t.Errorf("a listed addition is missing: %s", name)
+		}
+	}
+}
+
+// TestAdditionsDocumented holds MIGRATING.md to the additions: it names all of them.
+func TestAdditionsDocumented(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join(moduleDir(t, ourPath), "MIGRATING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(guide), "## New beside the old names\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, name := range slices.Sorted(maps.Keys(additions)) {
+		last := name[strings.LastIndexAny(name, " .")+1:]
+		if !regexp.MustCompile(`\b` + last + `\b`).MatchString(section) {
+			t.Errorf("the section on new names lacks %s", name)
 		}
 	}
 }
