@@ -77,28 +77,38 @@ func socket(addr netip.AddrPort, flags int) (int, error) {
 	return fd, nil
 }
 
-// dial connects and upgrades, with TLS below if overTLS says so. Reads from the stream wait, and
-// find nothing after timeout.
+// connect connects. Reads from the stream wait, and find nothing after timeout.
+func connect(addr netip.AddrPort, timeout time.Duration) (*socketStream, error) {
+	fd, err := socket(addr, 0)
+	if err != nil {
+		return nil, err
+	}
+	tv := unix.NsecToTimeval(int64(timeout))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
+	}
+	return &socketStream{fd: fd}, nil
+}
+
+// dial connects and upgrades, with TLS below if overTLS says so.
 func dial(addr netip.AddrPort, offer string, overTLS bool, timeout time.Duration) (fd int, s stream, err error) {
-	if fd, err = socket(addr, 0); err != nil {
+	below, err := connect(addr, timeout)
+	if err != nil {
 		return -1, nil, err
 	}
 	defer func() {
 		if err != nil {
-			unix.Close(fd)
+			below.close()
 		}
 	}()
-	tv := unix.NsecToTimeval(int64(timeout))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return -1, nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
-	}
-	s = &socketStream{fd: fd}
+	s = below
 	if overTLS {
-		if s, err = newTLSStream(s.(*socketStream)); err != nil {
+		if s, err = newTLSStream(below); err != nil {
 			return -1, nil, fmt.Errorf("TLS handshake: %w", err)
 		}
 	}
-	return fd, s, upgrade(s, addr, offer)
+	return below.fd, s, upgrade(s, addr, offer)
 }
 
 func upgrade(s stream, addr netip.AddrPort, offer string) error {
