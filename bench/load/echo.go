@@ -117,7 +117,7 @@ func opener(addr netip.AddrPort, config EchoConfig) (waiter, func(index int) (st
 		return nil, nil, err
 	}
 	return p, func(index int) (stream, error) {
-		fd, s, err := dial(addr, offer(config), config.TLS, stall)
+		fd, s, err := dial(addr, index, offer(config), config.TLS)
 		if err != nil {
 			return nil, err
 		}

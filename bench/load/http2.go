@@ -51,7 +51,7 @@ type http2Stream struct {
 
 // dialHTTP2 connects, and waits for the server's settings.
 func dialHTTP2(addr netip.AddrPort) (*http2Conn, error) {
-	s, err := connect(addr, stall)
+	s, err := connect(addr, 0)
 	if err != nil {
 		return nil, err
 	}

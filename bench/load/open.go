@@ -24,7 +24,7 @@ func NewOpener(addr netip.AddrPort, overHTTP2 bool) (*Opener, error) {
 		return &Opener{func() (stream, error) { return h.open(0) }, h.close}, nil
 	}
 	open := func() (stream, error) {
-		_, s, err := dial(addr, "", true, stall)
+		_, s, err := dial(addr, 0, "", true)
 		return s, err
 	}
 	return &Opener{open, func() {}}, nil
