@@ -505,3 +505,72 @@ func ExampleConn_WriteJSON() {
 	fmt.Println(m.From, m.To, err)
 	// Output: e2 e4 <nil>
 }
+
+// Clients of a chat: what one says all get.
+func ExampleGroup() {
+	var room websocket.Group
+	welcome, err := websocket.NewPreparedMessage(websocket.TextMessage, []byte("welcome"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		room.Add(c, welcome)
+		for {
+			messageType, p, err := c.ReadMessage()
+			if err != nil {
+				return // the connection is closed now, and leaves the group
+			}
+			room.Broadcast(messageType, p)
+		}
+	})
+	defer stop()
+	c.WriteMessage(websocket.TextMessage, []byte("is anybody here?"))
+	for range 2 {
+		_, p, err := c.ReadMessage()
+		fmt.Printf("%s %v\n", p, err)
+	}
+	// Output:
+	// welcome <nil>
+	// is anybody here? <nil>
+}
+
+// http.Server.Shutdown does not know of the connections that Upgrade took over. Their Group ends them.
+func ExampleGroup_Shutdown() {
+	var conns websocket.Group
+	upgrader := websocket.Upgrader{Group: &conns}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.WriteMessage(websocket.TextMessage, []byte("hello"))
+		c.ReadMessage() // fails when the connection ends
+	}))
+	defer srv.Close()
+	goodbye := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		conns.Shutdown(ctx, websocket.CloseGoingAway, "back at noon")
+	}
+	srv.Config.RegisterOnShutdown(goodbye)
+
+	c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	c.ReadMessage()
+
+	read := make(chan error)
+	go func() {
+		_, _, err := c.ReadMessage()
+		read <- err
+	}()
+	srv.Config.Shutdown(context.Background())
+	goodbye() // Server.Shutdown does not wait for the functions that it calls
+	fmt.Println(<-read)
+	// Output: websocket: close 1001 (going away): back at noon
+}

@@ -33,7 +33,7 @@ type readHalf struct {
 	rules    frameState
 	headBuf  [maxHeaderSize]byte // where the first bytes of a frame go if there is no rawSocket
 	dropping bool                // Shutdown reads, and drops data
-	mode     int8                // readWaits, readNow or readToEnd
+	mode     int8                // readWaits, readResumes, readNow or readToEnd
 	drained  bool                // the last read took all there was
 	ending   atomic.Bool         // Shutdown has taken over: nobody else reads
 	frame    currentFrame
@@ -215,7 +215,7 @@ func (r *readHalf) beginFrame(h header, n int) error {
 	m := &r.msg
 	if h.opcode() != continuationFrame {
 		*m = currentMessage{kind: int8(h.opcode()), open: true, compressed: h.first&rsv1Bit != 0 && !r.dropping}
-		if m.compressed && r.mode == readWaits {
+		if m.compressed && r.mode < readNow {
 			r.inflater.Begin((*payloadReader)(r))
 		}
 	}
@@ -344,7 +344,7 @@ func (r *readHalf) afterRead(n int, err error) error {
 }
 
 // readFailed translates an error of the network connection. It is permanent unless a wait between
-// messages ended.
+// messages ended, or one of a call that can go on inside a message.
 func (r *readHalf) readFailed(err error) error {
 	timeout := isTimeout(err)
 	if timeout && r.ending.Load() && !r.dropping {
@@ -352,7 +352,7 @@ func (r *readHalf) readFailed(err error) error {
 	}
 	err = permanent(r.conn.netError("read", r.deadline.waitError(err)))
 	switch {
-	case timeout && !r.msg.open && r.conn.state.Load() == stateOpen:
+	case timeout && (!r.msg.open || r.mode == readResumes) && r.conn.state.Load() == stateOpen:
 		return err
 	case err == io.EOF:
 		// RFC 6455 §7.1.5: the stream ended without a close frame.
@@ -394,7 +394,7 @@ func (r *readHalf) readPayload(p []byte) (int, error) {
 		return 0, nil
 	}
 	n := 0
-	if r.buf.empty() && len(p) >= int(r.buf.size) && r.mode == readWaits {
+	if r.buf.empty() && len(p) >= int(r.buf.size) && r.mode < readNow {
 		var err error
 		if n, err = r.readDirect(p); err != nil {
 			return 0, err
