@@ -41,7 +41,7 @@ var contenders = []contender{
 	{name: "gorilla hub", program: "hub", in: "^broadcast"},
 	{name: plain, program: "websocket", color: color.RGBA{0x00, 0x5F, 0x9E, 0xFF}},
 	{name: messages, program: "messages", color: color.RGBA{0x56, 0xB4, 0xE9, 0xFF}},
-	{name: "websocket Handle", program: "handle", in: "^(64B|64B-pipelined|512B-1000|1KiB-10|1KiB|64KiB|1MiB|idle-goroutine|crowd)(-procs2)?$",
+	{name: "websocket Handle", program: "handle", in: "^(64B|64B-pipelined|512B-1000|1KiB-10|1KiB|64KiB|1MiB|64B-tls|idle-goroutine|idle-tls-goroutine|crowd)(-procs2)?$",
 		color: color.RGBA{0x2E, 0x8B, 0x57, 0xFF}},
 	{name: "websocket Group", program: "group", in: "^(broadcast|crowd)", color: color.RGBA{0x8E, 0x44, 0xAD, 0xFF}},
 	{name: "websocket without mutex", program: "messages", in: "-writers"},

@@ -48,6 +48,10 @@ func (o outcome) printMemory(w io.Writer) {
 		}
 		fmt.Fprintln(t)
 	}
+	if o.scenario.kind == crowdLoad {
+		fmt.Fprintf(t, "A million are in proportion, in %d servers of %d connections: their memory and the kernel's for "+
+			"both ends.\n", (1_000_000+shardLimit-1)/shardLimit, shardLimit)
+	}
 }
 
 func (o outcome) printCost(w io.Writer) {
