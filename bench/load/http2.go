@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 
@@ -24,7 +25,7 @@ const (
 // http2Conn is a TCP connection with its streams. It stands in for a poller.
 type http2Conn struct {
 	authority string
-	socket    *tlsStream
+	shut      func()
 	out       *bufio.Writer // its errors stay, until Flush returns them
 	framer    *http2.Framer
 	block     bytes.Buffer // of headers
@@ -55,17 +56,13 @@ func dialHTTP2(addr netip.AddrPort) (*http2Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &http2Conn{authority: addr.String(), streams: make(map[uint32]*http2Stream), nextID: 1,
-		initial: firstWindow, window: firstWindow}
-	if h.socket, err = newTLSStream(s, "h2"); err != nil {
+	t, err := newTLSStream(s, "h2")
+	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("TLS handshake: %w", err)
 	}
-	h.out = bufio.NewWriterSize(h.socket.conn, 64<<10)
-	h.framer = http2.NewFramer(h.out, bufio.NewReaderSize(h.socket.conn, 64<<10))
-	h.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	h.framer.SetReuseFrames()
-	h.encoder = hpack.NewEncoder(&h.block)
+	h := newHTTP2Conn(t.conn, addr.String())
+	h.shut = t.close
 	h.out.WriteString(http2.ClientPreface)
 	h.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: maxWindow})
 	h.framer.WriteWindowUpdate(0, maxWindow-firstWindow)
@@ -81,6 +78,16 @@ func dialHTTP2(addr netip.AddrPort) (*http2Conn, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+func newHTTP2Conn(rw io.ReadWriter, authority string) *http2Conn {
+	h := &http2Conn{authority: authority, out: bufio.NewWriterSize(rw, 64<<10), streams: make(map[uint32]*http2Stream),
+		nextID: 1, initial: firstWindow, window: firstWindow}
+	h.framer = http2.NewFramer(h.out, bufio.NewReaderSize(rw, 64<<10))
+	h.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	h.framer.SetReuseFrames()
+	h.encoder = hpack.NewEncoder(&h.block)
+	return h
 }
 
 func notYet(int) error { return errors.New("data on a stream before any was sent") }
@@ -109,7 +116,7 @@ func (h *http2Conn) open(index int) (stream, error) {
 }
 
 // close ends the connection, and with it its streams.
-func (h *http2Conn) close() { h.socket.close() }
+func (h *http2Conn) close() { h.shut() }
 
 // wait reads one frame, and calls ready if it has data for a stream.
 func (h *http2Conn) wait(ready func(index int) error) error {
