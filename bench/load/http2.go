@@ -1,7 +1,7 @@
 package load
 
-// HTTP/2: connections are streams of one TCP connection over TLS, each opened by an extended CONNECT
-// (RFC 8441). Reads and writes wait; the server reads at any time, so none of them waits for ever.
+// HTTP/2: connections are streams of one TCP connection over TLS, each opened by an extended
+// CONNECT (RFC 8441). Reads and writes wait. The server reads at any time, so no write waits for long.
 
 import (
 	"bufio"
@@ -22,7 +22,7 @@ const (
 	maxFrameSize = 16 << 10  // of data sent, as browsers do
 )
 
-// http2Conn is a TCP connection with its streams. It stands in for a poller.
+// http2Conn is a TCP connection with its streams. Its wait is that of a poller.
 type http2Conn struct {
 	authority string
 	shut      func()

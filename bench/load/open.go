@@ -1,7 +1,7 @@
 package load
 
-// The opening load: one WebSocket after another, over TLS. Over HTTP/1.1 each takes a TCP connection
-// and a TLS handshake, over HTTP/2 a stream of one connection.
+// The opening load: one WebSocket after another, over TLS. Over HTTP/1.1 each takes a TCP
+// connection and a TLS handshake, over HTTP/2 a stream of one connection.
 
 import (
 	"net/netip"
