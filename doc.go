@@ -60,6 +60,7 @@
 //     next turn of the loop.
 //   - [Conn.NextReader] streams a message of any size. [JoinMessages] makes one stream of all.
 //   - [Conn.ReadJSON] decodes a message.
+//   - [Conn.Handle] and [Conn.Stream] have sections below.
 //
 // And to write:
 //
@@ -132,7 +133,7 @@
 //
 // # Closing
 //
-// [Conn.Shutdown] does the close handshake, [Conn.Close] closes at once, as with [net/http.Server].
+// [Conn.Shutdown] does the close handshake; [Conn.Close] closes at once.
 //
 //	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 //	defer cancel()
@@ -242,8 +243,8 @@
 //
 // Compressing takes up to 1.2 MB, depending on the level; decompressing takes 80 to 110 KB. Both come
 // from pools and are in use only while a message is being processed. ContextTakeover keeps about 1 MB
-// for each connection that sends, and 32 KiB for each that receives. The members of a [Group] share
-// one compressor.
+// for each connection that sends, and 32 KiB for each that receives. The members of a [Group]
+// share one.
 //
 // # Broadcasting
 //
@@ -303,7 +304,11 @@
 //			log.Print(err) // this attempt failed
 //			continue
 //		}
-//		for m := range c.Messages(ctx) {
+//		for m, err := range c.Messages(ctx) {
+//			if err != nil {
+//				log.Print(err) // this connection failed
+//				break
+//			}
 //			handle(m.Data)
 //		}
 //	}
