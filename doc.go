@@ -243,8 +243,8 @@
 //
 // Compressing takes up to 1.2 MB, depending on the level; decompressing takes 80 to 110 KB. Both come
 // from pools and are in use only while a message is being processed. ContextTakeover keeps about 1 MB
-// for each connection that sends, and 32 KiB for each that receives. The members of a [Group]
-// share one.
+// for each connection that sends, and 32 KiB for each that receives. The members of a [Group] share
+// one compressor.
 //
 // # Broadcasting
 //
