@@ -76,6 +76,11 @@ type Upgrader struct {
 	// ReadLimit is the largest message, in bytes, that is read from the client, as if set by
 	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
 	ReadLimit int64
+
+	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
+	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
+	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
+	Group *Group
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -99,6 +104,9 @@ type upgrade struct {
 // connection is then closed, as it is if the client has sent data before the response.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
 	agreed, no := u.negotiate(r, responseHeader)
+	if no.status == 0 && u.Group.refuses() {
+		no = rejection{http.StatusServiceUnavailable, answerShutdown, "websocket: the server is shutting down"}
+	}
 	if no.status != 0 {
 		return nil, u.reject(w, r, no)
 	}
@@ -138,7 +146,14 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		nc.Close()
 		return nil, err
 	}
-	return newConn(nc, cfg), nil
+	c := newConn(nc, cfg)
+	if u.ReadLimit != 0 {
+		c.SetReadLimit(u.ReadLimit)
+	}
+	if u.Group != nil {
+		return u.Group.open(c)
+	}
+	return c, nil
 }
 
 // negotiate decides on a request without touching the connection.

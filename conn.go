@@ -85,7 +85,7 @@ func (c *Conn) initCompression(cfg connConfig) {
 		bits, noTakeover, peerNoTakeover = d.serverMaxWindowBits, d.serverNoContextTakeover, d.clientNoContextTakeover
 	}
 	level := firstLevel(cfg.compression.Level, bits, !noTakeover)
-	c.write.level.Store(int32(level))
+	c.write.compression.Store(int32(level) << 1)
 	c.write.deflater = deflate.NewWriter(bits, !noTakeover, level)
 	c.read.inflater = deflate.NewReader(!peerNoTakeover)
 }
@@ -169,7 +169,9 @@ const (
 // as do later ones, with errors for which errors.Is(err, net.ErrClosed) holds. It may be called
 // more than once; after the first time it may return such an error itself.
 func (c *Conn) Close() error {
-	if c.state.Swap(stateClosed) == stateAborted {
+	aborted := c.state.Swap(stateClosed) == stateAborted
+	c.leaveGroups()
+	if aborted {
 		return nil
 	}
 	if c.write.delayed.Load() != delayedNone {

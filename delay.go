@@ -57,7 +57,12 @@ func (w *writeHalf) tryFlushLocked() {
 			w.writtenLocked(nil)
 			return
 		}
-		w.n = int32(copy(w.pending.b, w.pending.b[n:w.n]))
+		if w.pending.lent {
+			w.pending.b = w.pending.b[n:]
+			w.n -= int32(n)
+		} else {
+			w.n = int32(copy(w.pending.b, w.pending.b[n:w.n]))
+		}
 	}
 	w.delayed.Store(delayedPending)
 	w.startTimerLocked(0)
@@ -87,7 +92,9 @@ func (w *writeHalf) flushFromTimer() {
 		return
 	}
 	w.timerArmed = false
-	if w.n > 0 && w.err == nil {
+	if groups := w.groups.Load(); w.n > 0 && w.err == nil && groups != nil && groups.blocked {
+		w.flushBlockedLocked(groups)
+	} else if w.n > 0 && w.err == nil {
 		// The frames were accepted in time: a deadline that has passed since does not apply to
 		// them. One that is set from now on does.
 		soon := time.Now().Add(closeWait)

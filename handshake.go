@@ -190,6 +190,7 @@ const (
 	answerOrigin      = "the origin of the request is unacceptable to the server"
 	answerSubprotocol = "the client requested no subprotocol that the server is ready to use"
 	answerServer      = "the server cannot complete the opening handshake"
+	answerShutdown    = "the server is shutting down"
 )
 
 const notWebSocket = "websocket: the client is not using the websocket protocol: "

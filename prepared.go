@@ -86,7 +86,7 @@ func (w *writeHalf) preparedMessage(ctx context.Context, pm *PreparedMessage) er
 	}
 	first, payload, frame := finBit|byte(pm.messageType), pm.data, pm.frame
 	if w.compresses(len(pm.data)) {
-		d := pm.deflate(deflateKey{w.deflater.WindowBits(), int(w.level.Load())})
+		d := pm.deflate(deflateKey{w.deflater.WindowBits(), w.level()})
 		if d.payload != nil {
 			first, payload, frame = first|rsv1Bit, d.payload, d.frame
 			w.deflater.Reset() // the peer's window moves on without it

@@ -189,7 +189,7 @@ func (r *readHalf) readUnknown(into **buffer) ([]byte, error) {
 			copy(larger, p)
 			p = larger
 			if into != nil {
-				*into = &buffer{p}
+				*into = &buffer{b: p}
 			}
 		}
 		var m int
@@ -213,7 +213,7 @@ func joinPieces(pieces []*buffer, n, size int, into **buffer) []byte {
 		*into = getBuffer(n)
 		p = (*into).b[:n]
 	default:
-		*into = &buffer{make([]byte, size)}
+		*into = &buffer{b: make([]byte, size)}
 		p = (*into).b
 	}
 	copied := 0

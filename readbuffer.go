@@ -135,7 +135,10 @@ const (
 
 // A buffer is borrowed memory. b has the full capacity as its length when the buffer is handed out,
 // and may be replaced by a larger slice.
-type buffer struct{ b []byte }
+type buffer struct {
+	b    []byte
+	lent bool // b belongs to a Group: it is not to be modified or reused
+}
 
 var buffers [maxBufferBits - minBufferBits + 1]sync.Pool
 
@@ -146,16 +149,19 @@ func getBuffer(n int) *buffer {
 		class = bits.Len(uint(n-1)) - minBufferBits
 	}
 	if class >= len(buffers) {
-		return &buffer{make([]byte, n)}
+		return &buffer{b: make([]byte, n)}
 	}
 	if b, ok := buffers[class].Get().(*buffer); ok {
 		return b
 	}
-	return &buffer{make([]byte, 1<<(class+minBufferBits))}
+	return &buffer{b: make([]byte, 1<<(class+minBufferBits))}
 }
 
 // release gives the buffer back. Nothing may refer to its bytes any more.
 func (b *buffer) release() {
+	if b.lent {
+		return
+	}
 	b.b = b.b[:cap(b.b)]
 	class := bits.Len(uint(len(b.b))) - 1 - minBufferBits
 	if class >= 0 && len(b.b) <= 1<<maxBufferBits {

@@ -116,7 +116,7 @@ func (r *readHalf) check() error {
 	if r.ending.Load() && !r.dropping {
 		return r.endingError()
 	}
-	if r.err == nil && r.conn.state.Load() != stateOpen {
+	if r.err == nil && r.conn.state.Load() != stateOpen && !r.dropping {
 		r.end(r.conn.closeCause("read"))
 	}
 	return r.err

@@ -62,6 +62,7 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 // closeNow is Close without waiting for anything. It also ends a Close in progress.
 func (c *Conn) closeNow() {
 	c.state.Store(stateClosed)
+	c.leaveGroups()
 	c.release(0)
 }
 

@@ -18,3 +18,11 @@ func (*rawSocket) control(func(fd uintptr)) error { panic("websocket: no raw soc
 func (r *readHalf) readSocket() (int, error) { panic("websocket: no raw socket") }
 
 func (w *writeHalf) tryWriteSocket() int { panic("websocket: no raw socket") }
+
+type socketWriter struct{}
+
+func getSocketWriter() *socketWriter { return nil }
+
+func (*socketWriter) release() {}
+
+func (*socketWriter) write(*rawSocket, []byte) int { panic("websocket: no raw socket") }

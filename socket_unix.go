@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 )
 
@@ -131,3 +132,42 @@ func (w *writeHalf) tryWriteSocket() int {
 	}
 	return int(s.written)
 }
+
+// A socketWriter writes to one socket after the other without waiting.
+type socketWriter struct {
+	p []byte
+	n int
+	f func(fd uintptr) bool
+}
+
+var socketWriters = sync.Pool{New: func() any {
+	s := new(socketWriter)
+	s.f = s.onWritable
+	return s
+}}
+
+func (s *socketWriter) release() { socketWriters.Put(s) }
+
+func (s *socketWriter) onWritable(fd uintptr) bool {
+	for {
+		n, err := syscall.Write(int(fd), s.p)
+		if err != syscall.EINTR {
+			s.n = max(n, 0)
+			return true
+		}
+	}
+}
+
+// write returns how much of p the socket takes now. It reports no errors: the next write that
+// waits will meet them.
+func (s *socketWriter) write(to *rawSocket, p []byte) int {
+	s.p, s.n = p, 0
+	err := to.rc.Write(s.f)
+	s.p = nil
+	if err != nil {
+		return 0
+	}
+	return s.n
+}
+
+func getSocketWriter() *socketWriter { return socketWriters.Get().(*socketWriter) }

@@ -69,14 +69,21 @@ func (w *writeHalf) message(ctx context.Context, messageType int, data []byte) e
 
 // compresses reports whether a message of n bytes is to be compressed.
 func (w *writeHalf) compresses(n int) bool {
-	return w.deflater != nil && !w.compressionOff.Load() && n >= int(w.threshold)
+	return w.deflater != nil && w.compression.Load()&compressionOff == 0 && n >= int(w.threshold) &&
+		!w.sharesWindow()
 }
+
+// compressionOff is the bit of writeHalf.compression that EnableWriteCompression sets.
+const compressionOff = 1
+
+// level returns the level of compress/flate.
+func (w *writeHalf) level() int { return int(w.compression.Load() >> 1) }
 
 // deflatedMessage sends a compressed message in one frame: some browsers fail on a compressed
 // message in several. If compression does not make it smaller it is sent uncompressed, which
 // RFC 7692 §6.1 leaves to the sender. msg is held.
 func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) error {
-	w.deflater.SetLevel(int(w.level.Load()))
+	w.deflater.SetLevel(w.level())
 	b := getBuffer(len(data))
 	p := w.deflater.AppendMessage(b.b[:0], data)
 	first := opcode | finBit | rsv1Bit
@@ -96,7 +103,13 @@ func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byt
 
 // EnableWriteCompression turns compression of outgoing messages off and on again, from the next
 // message on. It has no effect unless permessage-deflate was negotiated.
-func (c *Conn) EnableWriteCompression(enable bool) { c.write.compressionOff.Store(!enable) }
+func (c *Conn) EnableWriteCompression(enable bool) {
+	if enable {
+		c.write.compression.And(^compressionOff)
+	} else {
+		c.write.compression.Or(compressionOff)
+	}
+}
 
 // SetCompressionLevel sets the compress/flate level, -2 to 9, of the messages that follow. It has
 // no effect unless permessage-deflate was negotiated. Any other level is an error and changes
@@ -105,8 +118,12 @@ func (c *Conn) SetCompressionLevel(level int) error {
 	if !deflate.ValidLevel(level) {
 		return errors.New("websocket: invalid compression level")
 	}
-	c.write.level.Store(int32(level))
-	return nil
+	for {
+		old := c.write.compression.Load()
+		if c.write.compression.CompareAndSwap(old, int32(level)<<1|old&compressionOff) {
+			return nil
+		}
+	}
 }
 
 // WriteControl sends a control message: CloseMessage, PingMessage or PongMessage with at most 125
@@ -187,7 +204,11 @@ func (w *writeHalf) controlLocked(messageType int, data []byte) error {
 	if messageType != CloseMessage {
 		return w.frameLocked(first, data)
 	}
-	w.appendQueueLocked() // nothing can follow the close frame
+	// Nothing can follow the close frame.
+	if err := w.catchUpBeforeCloseLocked(); err != nil {
+		return err
+	}
+	w.appendQueueLocked()
 	if err := w.growLocked(maxHeaderSize + len(data)); err != nil {
 		return err
 	}

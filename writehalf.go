@@ -56,13 +56,13 @@ type writeHalf struct {
 	deflater *deflate.Writer // nil: permessage-deflate not negotiated
 
 	// Atomic.
-	queue          atomic.Pointer[controlQueue] // made at first use
-	msgErr         atomic.Pointer[error]        // what ended a message between its fragments
-	work           atomic.Bool                  // for the goroutine that holds mu: see unlock
-	more           atomic.Bool                  // the reader has a whole frame buffered: writes may be delayed
-	delayed        atomic.Uint32                // delayedNone, delayedPending or delayedWriting
-	compressionOff atomic.Bool
-	level          atomic.Int32 // of compress/flate
+	queue       atomic.Pointer[controlQueue] // made at first use
+	groups      atomic.Pointer[groupState]   // made when it first joins a Group
+	msgErr      atomic.Pointer[error]        // what ended a message between its fragments
+	work        atomic.Bool                  // for the goroutine that holds mu: see unlock
+	more        atomic.Bool                  // the reader has a whole frame buffered: writes may be delayed
+	delayed     atomic.Uint32                // delayedNone, delayedPending or delayedWriting
+	compression atomic.Int32                 // twice the level of compress/flate, plus compressionOff
 }
 
 func (w *writeHalf) init(c *Conn, cfg connConfig) {
@@ -137,6 +137,9 @@ func (w *writeHalf) workLocked() {
 	w.work.Store(false)
 	w.appendQueueLocked()
 	w.tryFlushLocked()
+	if groups := w.groups.Load(); groups != nil {
+		w.deliverLocked(groups)
+	}
 }
 
 // leaveWork has the goroutine that holds mu look for work, or does it.
@@ -162,11 +165,20 @@ func (w *writeHalf) lockMessage(ctx context.Context) error {
 		w.unlockMessage()
 		return *err
 	}
+	if groups := w.groups.Load(); groups != nil {
+		if err := w.catchUp(ctx, groups); err != nil {
+			w.unlockMessage()
+			return err
+		}
+	}
 	return nil
 }
 
 func (w *writeHalf) unlockMessage() {
 	w.msg.Unlock()
+	if groups := w.groups.Load(); groups != nil && groups.messageOpen.Swap(false) {
+		w.leaveWork() // a group's messages wait for the end of this one
+	}
 	if w.conn.state.Load() != stateOpen {
 		w.releaseIfIdle()
 	}
@@ -437,6 +449,9 @@ func (w *writeHalf) writtenLocked(err error) error {
 	}
 	if w.delayed.Load() != delayedNone {
 		w.delayed.Store(delayedNone)
+	}
+	if groups := w.groups.Load(); groups != nil && (groups.blocked || err != nil) {
+		w.work.Store(true) // the groups' messages that waited for this one
 	}
 	if err != nil {
 		// Part of a frame may be on its way: no other can follow it.

@@ -173,7 +173,7 @@ func (m *messageWriter) overflow(p []byte) error {
 		}
 		m.begun = true
 		if w.compresses(1 << 30) { // it is long enough, however long it gets
-			w.deflater.SetLevel(int(w.level.Load()))
+			w.deflater.SetLevel(w.level())
 			w.deflater.Begin()
 			m.first |= rsv1Bit
 			m.out = getBuffer(int(w.size))

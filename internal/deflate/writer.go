@@ -34,6 +34,10 @@ func (w *Writer) WindowBits() int { return w.windowBits }
 // SetLevel sets the level of the messages that begin after it.
 func (w *Writer) SetLevel(level int) { w.level = level }
 
+// TakesOver reports whether messages may refer to earlier ones: with context takeover and a window
+// that is not chunked. It never changes.
+func (w *Writer) TakesOver() bool { return w.takeover && !w.chunked() }
+
 // chunked reports whether messages are compressed in chunks of the size of the window.
 //
 // RFC 7692 §7.1.2: a peer may ask for a window smaller than the 32 KiB that compress/flate always
@@ -43,8 +47,7 @@ func (w *Writer) chunked() bool { return w.windowBits < MaxWindowBits }
 
 // keepsWindow reports whether messages refer to earlier ones. Two levels never look for matches.
 func (w *Writer) keepsWindow() bool {
-	return w.takeover && !w.chunked() &&
-		w.level != flate.NoCompression && w.level != flate.HuffmanOnly
+	return w.TakesOver() && w.level != flate.NoCompression && w.level != flate.HuffmanOnly
 }
 
 // AppendMessage compresses the message p, appends the result to dst and returns the extended slice.

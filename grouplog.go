@@ -1,0 +1,384 @@
+package websocket
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"sync/atomic"
+
+	"github.com/tautws/websocket/internal/deflate"
+)
+
+// The log of a Group: frames as a server sends them, one behind the other, in a chain of chunks. It
+// only grows at its end; the garbage collector takes the chunks that no cursor can reach any more.
+// A frame is in one chunk as a whole, so what lies between a cursor and the end of its chunk can be
+// written as it is.
+
+const (
+	minLogChunk   = 4 << 10
+	maxLogChunk   = 64 << 10
+	largeLogChunk = 1 << 20 // for frames of which maxLogChunk has less than eight
+)
+
+// A logChunk is memory that is filled once: b[:n] never changes again.
+type logChunk struct {
+	b    []byte
+	base int64 // position in the stream of b[0]
+	seq  int64 // of the first message in it, or of the first one behind a side chunk
+	n    atomic.Int64
+	next atomic.Pointer[logChunk] // set once the chunk is full: n is final then
+	into int                      // where to go on in next
+
+	// A side chunk is not part of the log: members read it before they go on with the log at base.
+	side bool
+	seqs []int64 // of the messages of a side chunk with the latest of some keys
+}
+
+// A frameCursor is a place in a stream, at the beginning of a frame.
+type frameCursor struct {
+	at  *logChunk
+	off int
+}
+
+// ahead returns what lies ahead in one piece, and moves the cursor to it.
+func (k *frameCursor) ahead() []byte {
+	if k.at == nil {
+		return nil
+	}
+	for {
+		next := k.at.next.Load() // before n, which is final if there is a next one
+		p := k.at.b[k.off:k.at.n.Load()]
+		if len(p) > 0 || next == nil {
+			return p
+		}
+		k.at, k.off = next, k.at.into
+	}
+}
+
+// pos returns the position in the stream.
+func (k frameCursor) pos() int64 {
+	if k.at.side {
+		return k.at.base
+	}
+	return k.at.base + int64(k.off)
+}
+
+// seq returns the number of the message that the cursor is at.
+func (k frameCursor) seq() int64 {
+	if k.at.side {
+		return k.at.seq
+	}
+	return k.at.seq + int64(countFrames(k.at.b[:k.off]))
+}
+
+// before returns a cursor to p, behind which k is.
+func (k frameCursor) before(p []byte) frameCursor {
+	side := &logChunk{b: p, side: true, into: k.off}
+	side.n.Store(int64(len(p)))
+	if k.at != nil {
+		side.base, side.seq = k.pos(), k.seq()
+		side.next.Store(k.at)
+	}
+	return frameCursor{side, 0}
+}
+
+// skipTo returns a cursor to to or, if k is in a side chunk that a member was promised as a whole,
+// to the rest of that and then to to.
+func (k frameCursor) skipTo(to frameCursor) frameCursor {
+	if !k.at.side || k.at.seqs != nil {
+		return to
+	}
+	seq := k.at.seq
+	k = to.before(k.at.b[k.off:])
+	k.at.seq = seq
+	return k
+}
+
+// appendFrame appends an unmasked frame.
+func appendFrame(b []byte, first byte, payload []byte) []byte {
+	return append(appendHeader(b, first, len(payload), false, 0), payload...)
+}
+
+func frameSize(payload int) int {
+	switch {
+	case payload < 126:
+		return 2 + payload
+	case payload < 1<<16:
+		return 4 + payload
+	}
+	return 10 + payload
+}
+
+// firstFrame returns the sizes of the header and of the whole of the frame that b begins with,
+// which is not masked.
+func firstFrame(b []byte) (header, size int) {
+	switch b[1] {
+	case 126:
+		return 4, 4 + int(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		return 10, 10 + int(binary.BigEndian.Uint64(b[2:]))
+	}
+	return 2, 2 + int(b[1])
+}
+
+func countFrames(b []byte) (n int) {
+	for ; len(b) > 0; n++ {
+		_, size := firstFrame(b)
+		b = b[size:]
+	}
+	return n
+}
+
+// A logTail is where a chain of chunks grows. Group.mu guards it.
+type logTail struct {
+	last   *logChunk
+	newest int // offset in last of the newest frame
+	size   int // of the next chunk
+}
+
+func newLogTail(base, seq int64) *logTail {
+	return &logTail{last: &logChunk{base: base, seq: seq}, size: minLogChunk}
+}
+
+func (t *logTail) end() frameCursor { return frameCursor{t.last, int(t.last.n.Load())} }
+
+// append adds a frame, in a new chunk if fresh is set. No chunk gets larger than limit and a frame,
+// or minLogChunk.
+func (t *logTail) append(seq int64, first byte, payload []byte, fresh bool, limit int) {
+	size := frameSize(len(payload))
+	at := int(t.last.n.Load())
+	if fresh || at+size > len(t.last.b) {
+		most := maxLogChunk
+		if size > maxLogChunk/8 {
+			most = min(8*size, largeLogChunk) // eight frames leave with one write, too
+		}
+		room := max(size, min(t.size, most, max(minLogChunk, limit+size)))
+		c := &logChunk{b: make([]byte, room), base: t.last.base + int64(at), seq: seq}
+		t.size = 2 * room
+		c.fill(0, first, payload) // before anybody can see it
+		t.last.next.Store(c)
+		t.last, t.newest = c, 0
+		return
+	}
+	t.newest = at
+	t.last.fill(at, first, payload)
+}
+
+func (c *logChunk) fill(at int, first byte, payload []byte) {
+	c.n.Store(int64(len(appendFrame(c.b[:at], first, payload))))
+}
+
+// The streams of a Group: its log in the form for one set of compression parameters. A message is
+// compressed once for each.
+//
+// With context takeover (RFC 7692 §7.1.1) all members share one compressor: they get the same bytes,
+// so their peers have the same window. The first message after a Reset of the compressor, a key
+// message, refers to none before it, so members begin with one. Until the next key message is due,
+// those that have just joined or that missed messages read a branch of the log, in which every
+// message is compressed by itself. It ends where the key message is.
+//
+// Messages that are compressed by themselves pass the peer's window as well, so the next one of the
+// shared compressor that this peer gets must be a key message; what is sent uncompressed leaves the
+// window as it is (§7.2.2).
+
+const (
+	keyInterval = 64 // compressed messages from one key message to the next
+	windowLevel = 6  // of compress/flate, at least: it is paid once for all members
+)
+
+// A groupStream is the log in one form.
+type groupStream struct {
+	streamParams
+
+	// Guarded by Group.order.
+	forms, aloneForms messageForm     // of the message being broadcast
+	deflater          *deflate.Writer // shared by the members; only if window
+	buf               []byte          // its output
+
+	// Guarded by Group.mu.
+	members    int
+	log        *logTail
+	branch     *logTail // nil: nobody needs it
+	nextIsKey  bool     // the next message that the shared compressor makes is a key message
+	age        int      // its messages since the last key message
+	newest     []byte   // frame of the newest message, uncompressed; only if window
+	snapshot   *logChunk
+	snapshotOf int
+
+	end atomic.Int64 // bytes ever appended to log
+}
+
+// streamParams are what the form of a message depends on. The zero value is: not compressed.
+type streamParams struct {
+	deflated  bool
+	window    bool // one compressor for all, with context takeover
+	level     int
+	bits      int
+	threshold int
+}
+
+// A groupMessage is a message being broadcast.
+type groupMessage struct {
+	seq   int64
+	first byte
+	data  []byte
+	pm    *PreparedMessage // nil until it is needed
+}
+
+// A messageForm is a message as a stream has it.
+type messageForm struct {
+	seq     int64
+	first   byte
+	payload []byte
+	isKey   bool
+}
+
+// streamLocked returns the stream for a connection that joins.
+func (g *Group) streamLocked(m *groupMember, state *groupState) *groupStream {
+	p := paramsFor(m, state)
+	for _, s := range g.streams {
+		if s.streamParams == p {
+			return s
+		}
+	}
+	s := &groupStream{streamParams: p, log: newLogTail(0, g.seq.Load()+1)}
+	if p.window {
+		s.deflater, s.nextIsKey = deflate.NewWriter(p.bits, true, p.level), true
+	}
+	g.streams = append(g.streams, s)
+	return s
+}
+
+func paramsFor(m *groupMember, state *groupState) (p streamParams) {
+	w := &m.c.write
+	level := w.level()
+	if w.deflater == nil || w.compression.Load()&compressionOff != 0 {
+		return p
+	}
+	p = streamParams{deflated: true, level: level, bits: w.deflater.WindowBits(), threshold: int(w.threshold)}
+	if !w.deflater.TakesOver() {
+		return p
+	}
+	if level == flate.NoCompression || level == flate.HuffmanOnly || !state.window.CompareAndSwap(nil, m) {
+		return streamParams{} // the window is another group's, or not made use of
+	}
+	if w.msg.TryLock() {
+		w.deflater.Release() // not used while it is a member
+		w.unlockMessage()
+	}
+	p.window = true
+	if level > 0 {
+		p.level = max(level, windowLevel)
+	}
+	return p
+}
+
+// compresses reports whether the stream has the message compressed.
+func (s *groupStream) compresses(message *groupMessage) bool {
+	return s.deflated && len(message.data) >= s.threshold
+}
+
+// readyFor reports whether the stream has the message in the forms that it needs. Group.order and
+// Group.mu are held.
+func (s *groupStream) readyFor(message *groupMessage) bool {
+	if !s.compresses(message) {
+		return true
+	}
+	return s.forms.seq == message.seq && (s.branch == nil || s.aloneForms.seq == message.seq)
+}
+
+// compress makes the forms of the message that are missing. Group.order is held.
+func (s *groupStream) compress(message *groupMessage, isKey bool) {
+	if !s.window {
+		s.forms = s.compressAlone(message)
+		return
+	}
+	if s.forms.seq == message.seq {
+		s.aloneForms = s.compressAlone(message)
+		return
+	}
+	if isKey {
+		s.deflater.Reset()
+	}
+	s.buf = s.deflater.AppendMessage(s.buf[:0], message.data)
+	if len(s.buf) < len(message.data) {
+		s.forms = messageForm{message.seq, message.first | rsv1Bit, s.buf, isKey}
+	} else {
+		s.deflater.Reset() // the peers do not get to see what it has seen
+		s.forms = messageForm{message.seq, message.first, message.data, false}
+	}
+}
+
+// compressAlone compresses the message by itself, once for every set of parameters.
+func (s *groupStream) compressAlone(message *groupMessage) messageForm {
+	if message.pm == nil {
+		message.pm = &PreparedMessage{messageType: int(message.first &^ finBit), data: message.data}
+	}
+	if d := message.pm.deflate(deflateKey{s.bits, s.level}); d.payload != nil {
+		return messageForm{message.seq, message.first | rsv1Bit, d.payload, false}
+	}
+	return messageForm{message.seq, message.first, message.data, false}
+}
+
+// appendLocked adds the message. Group.order is held as well.
+func (s *groupStream) appendLocked(message *groupMessage, maxLag int) {
+	form, alone := messageForm{message.seq, message.first, message.data, false}, messageForm{}
+	alone = form
+	if s.compresses(message) {
+		form, alone = s.forms, s.aloneForms
+		s.forms.payload, s.aloneForms.payload = nil, nil
+	}
+	limit := maxLag / 2
+	if s.branch != nil && !form.isKey {
+		s.branch.append(alone.seq, alone.first, alone.payload, false, limit)
+	}
+	s.log.append(form.seq, form.first, form.payload, form.isKey, limit)
+	s.end.Store(s.log.end().pos())
+	if s.branch != nil && form.isKey {
+		s.branch.last.next.Store(s.log.last)
+		s.branch = nil
+	}
+	if s.snapshot != nil && s.end.Load()-s.snapshot.base > int64(maxLag/4) {
+		s.snapshot = nil // it keeps the log from its position on
+	}
+	if !s.window {
+		return
+	}
+	s.newest = appendFrame(s.newest[:0], message.first, message.data)
+	switch {
+	case form.isKey:
+		s.age, s.nextIsKey = 1, false
+	case form.first&rsv1Bit != 0:
+		s.age++
+		branch := int64(0)
+		if s.branch != nil {
+			branch = s.branch.end().pos() - s.end.Load()
+		}
+		s.nextIsKey = s.age >= keyInterval || branch > int64(maxLag/4)
+	case s.compresses(message):
+		s.nextIsKey = true // it was not made smaller
+	}
+}
+
+// joinLocked returns where a member goes on that has got none of the messages so far, of which
+// there were seq.
+func (s *groupStream) joinLocked(seq int64) frameCursor {
+	if !s.window || s.nextIsKey {
+		return s.log.end()
+	}
+	if s.branch == nil {
+		s.branch = newLogTail(s.end.Load(), seq+1)
+	}
+	return s.branch.end()
+}
+
+// newestLocked returns where a member goes on that skips all messages but the newest, seq.
+func (s *groupStream) newestLocked(seq int64) frameCursor {
+	if !s.window {
+		return frameCursor{s.log.last, s.log.newest}
+	}
+	k := s.joinLocked(seq).before(bytes.Clone(s.newest))
+	k.at.base = frameCursor{s.log.last, s.log.newest}.pos()
+	k.at.seqs = []int64{seq} // it may be skipped in turn
+	return k
+}
