@@ -81,6 +81,9 @@ type Upgrader struct {
 	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
 	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
 	Group *Group
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // upgrade is what a request and an Upgrader agreed on.
@@ -135,6 +138,7 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		keepAlive:       u.KeepAlive,
 		writeDelay:      u.WriteDelay,
 		readLimit:       u.ReadLimit,
+		trace:           u.Trace,
 	}
 	var response []byte
 	if brw != nil && brw.Reader != nil && brw.Writer != nil {
@@ -147,9 +151,6 @@ func (u *Upgrader) open(nc net.Conn, brw *bufio.ReadWriter, agreed *upgrade, res
 		return nil, err
 	}
 	c := newConn(nc, cfg)
-	if u.ReadLimit != 0 {
-		c.SetReadLimit(u.ReadLimit)
-	}
 	if u.Group != nil {
 		return u.Group.open(c)
 	}

@@ -61,6 +61,7 @@ type connConfig struct {
 	writeDelay      time.Duration // 0: default
 	readLimit       int64         // bytes; 0: default; negative: none
 	buffered        []byte        // arrived behind the handshake; owned by the Conn
+	trace           *Trace
 }
 
 func newConn(nc net.Conn, cfg connConfig) *Conn {
@@ -72,6 +73,9 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 	}
 	if cfg.deflate.enabled {
 		c.initCompression(cfg)
+	}
+	if cfg.trace != nil {
+		c.startTrace(cfg.trace)
 	}
 	c.startKeepAlive(cfg.keepAlive)
 	return c
@@ -201,7 +205,9 @@ func (c *Conn) release(wait time.Duration) error {
 	// holds it is in nc.Write, which fails as nc is closed. Nor does read.mu once reading has
 	// ended: the goroutines that wait for it get the error that ended it.
 	c.write.msg.Close()
-	if c.endPings(c.closeCause("read")) {
+	cause := c.closeCause("read")
+	ended := c.endPings(cause)
+	if ended {
 		c.read.mu.Close()
 	}
 	if c.socket == nil {
@@ -211,6 +217,9 @@ func (c *Conn) release(wait time.Duration) error {
 	c.read.releaseIfIdle()
 	c.write.releaseIfIdle()
 	c.handler.Load().wake()
+	if t := c.trace(); ended && t != nil && t.Closed != nil {
+		t.Closed(c, cause)
+	}
 	return err
 }
 

@@ -17,6 +17,7 @@ type control struct {
 	onPong  func(appData string) error
 	onClose func(code int, text string) error
 	pings   pings
+	trace   *Trace // constant
 }
 
 // controls returns the connection's control, made at first use.
@@ -28,8 +29,9 @@ func (c *Conn) controls() *control {
 	return c.control.Load()
 }
 
-// errHandlerExit ends the reading of a connection whose control frame handler did not return.
-var errHandlerExit = errors.New("websocket: control frame handler panicked or ended its goroutine")
+// errHandlerExit ends the reading of a connection whose control frame handler, or function of Trace,
+// did not return.
+var errHandlerExit = errors.New("websocket: a handler or a function of Trace panicked or ended its goroutine")
 
 // callHandler calls a handler of the application on the goroutine that reads. If it panics or ends
 // the goroutine, read.mu, which nobody is left to release, is released and reading has ended.

@@ -92,6 +92,9 @@ type Dialer struct {
 	// ReadLimit is the largest message, in bytes, that is read from the server, as if set by
 	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
 	ReadLimit int64
+
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
 }
 
 // DefaultDialer takes the proxy from the environment (see http.ProxyFromEnvironment) and gives up
@@ -210,6 +213,7 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		writeDelay:      d.WriteDelay,
 		readLimit:       d.ReadLimit,
 		buffered:        buffered,
+		trace:           d.Trace,
 	}
 	cfg.subprotocol, err = checkResponse(resp, key, offered)
 	if err == nil {

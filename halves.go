@@ -47,6 +47,9 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 		}
 	case PongMessage:
 		k.pongReceived(p)
+		if k != nil && k.trace != nil {
+			r.tracePong(k.trace, p)
+		}
 		if onPong != nil {
 			err = r.callHandler(func() error { return onPong(string(p)) })
 		}
@@ -62,7 +65,9 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 // readingEnded is told the error that every read returns from now on.
 func (c *Conn) readingEnded(err error) {
 	c.keep.stop()
-	c.endPings(err)
+	if c.endPings(err) {
+		c.read.traceClosed(err)
+	}
 }
 
 // pingSent is told of every ping that goes out, in the order in which the peer sees them.

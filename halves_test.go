@@ -21,7 +21,7 @@ var halvesMayUse = []string{
 	// how the connection ends
 	"fail", "abort", "netError", "netClosed", "closeCause", "state", "peerClosed",
 	// what they are halves of
-	"nc", "socket", "keep",
+	"nc", "socket", "keep", "trace",
 }
 
 func TestHalvesAreApart(t *testing.T) {

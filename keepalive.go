@@ -34,6 +34,7 @@ type keepAlive struct {
 	heard   atomic.Int64  // when a byte was last received
 	nothing atomic.Int64  // when a wait last ended without one
 	pinged  atomic.Int64  // when a ping was last sent; while it is queued, when a write last progressed
+	asked   atomic.Int64  // when the first ping without a pong was sent; 0: all were answered
 	queued  atomic.Bool   // the ping is queued behind a frame that is being written
 	stopped atomic.Bool
 }
@@ -78,8 +79,20 @@ func (k *keepAlive) progressed() {
 
 // pingSent notes that the queued ping has gone out.
 func (k *keepAlive) pingSent() {
-	k.pinged.Store(k.now())
+	now := k.now()
+	k.pinged.Store(now)
+	k.asked.CompareAndSwap(0, now)
 	k.queued.Store(false)
+}
+
+// answered returns how long ago the ping was sent that the pong with payload p answers, if it does.
+// It may be called on nil.
+func (k *keepAlive) answered(p []byte) (rtt time.Duration, ok bool) {
+	if k == nil || string(p) != string(k.payload[:]) {
+		return 0, false
+	}
+	sent := k.asked.Swap(0)
+	return time.Duration(k.now() - sent), sent != 0
 }
 
 // stop ends the checks. It may be called on nil.

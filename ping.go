@@ -25,8 +25,10 @@ type pings struct {
 // A pendingPing is a ping that somebody waits for.
 type pendingPing struct {
 	payload [8]byte
-	order   uint64     // among the pings sent; 0: it has not gone out yet
-	done    chan error // of capacity 1
+	order   uint64 // among the pings sent; 0: it has not gone out yet
+	sent    time.Time
+	rtt     time.Duration // set before done is
+	done    chan error    // of capacity 1
 }
 
 // An untrackedPing is one that nobody waits for. Its pong tells that the peer has seen those before
@@ -61,6 +63,9 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 	select {
 	case err := <-p.done:
+		if err == nil && k.trace != nil && k.trace.Ping != nil {
+			k.trace.Ping(c, p.rtt)
+		}
 		return err
 	case <-done:
 		k.removePing(p)
@@ -128,7 +133,7 @@ func (k *control) pingSent(payload []byte) {
 	}
 	s.count++
 	if p := s.find(payload); p != nil && p.order == 0 {
-		p.order = s.count
+		p.order, p.sent = s.count, time.Now()
 		s.sent = append(s.sent, p)
 		return
 	}
@@ -171,6 +176,7 @@ func (k *control) pongReceived(payload []byte) {
 		ended++
 		if s.waiting[p.payload] == p {
 			delete(s.waiting, p.payload)
+			p.rtt = time.Since(p.sent)
 			p.done <- nil
 		}
 	}

@@ -45,6 +45,9 @@ type ConnOptions struct {
 	// negative value that writes are never delayed.
 	WriteDelay time.Duration
 
+	// Trace is told what happens on the connection. Nil: off.
+	Trace *Trace
+
 	// Buffered is input that arrived behind the handshake and was already read from the net.Conn.
 	// It is copied. Pipe ignores it.
 	Buffered []byte
@@ -70,6 +73,7 @@ func (o *ConnOptions) config() connConfig {
 		keepAlive:       o.KeepAlive,
 		writeDelay:      o.WriteDelay,
 		buffered:        o.Buffered,
+		trace:           o.Trace,
 	}
 	cfg.compression.Threshold = max(0, o.Compression.Threshold)
 	if o.EnableCompression {

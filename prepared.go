@@ -100,5 +100,8 @@ func (w *writeHalf) preparedMessage(ctx context.Context, pm *PreparedMessage) er
 		w.unlock()
 	}
 	w.unlockMessage()
+	if err == nil {
+		w.traceMessage(pm.messageType, len(pm.data), w.wireSize(len(payload)))
+	}
 	return err
 }

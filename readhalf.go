@@ -56,6 +56,7 @@ type currentMessage struct {
 	received   int64                // payload bytes, as received
 	delivered  int64                // payload bytes, inflated
 	reader     *messageReader       // that of NextReader, if it was used
+	headers    uint32               // bytes of frame headers
 	text       utf8stream.Validator // of a text message so far
 	empty      int16                // empty fragments in a row
 	kind       int8                 // TextMessage or BinaryMessage
@@ -234,6 +235,7 @@ func (r *readHalf) beginFrame(h header, n int) error {
 		m.empty = 0
 	}
 	r.buf.r += int32(n)
+	m.headers += uint32(n)
 	m.received += int64(h.length)
 	r.frame = currentFrame{remaining: h.length, key: h.key}
 	r.rules.advance(h)
@@ -513,11 +515,15 @@ func (r *readHalf) endInflate() {
 }
 
 func (r *readHalf) endMessage() {
+	compressed := r.msg.compressed
 	r.msg.open = false
 	r.msg.reader = nil
 	r.endInflate()
 	r.buf.adapt(r.msg.received)
 	r.conn.moreInput(!r.buf.empty() && r.frameBuffered())
+	if t := r.conn.trace(); t != nil {
+		r.traceMessage(t, compressed)
+	}
 }
 
 // discard reads the rest of a message that the application did not want.

@@ -57,13 +57,17 @@ func (w *writeHalf) message(ctx context.Context, messageType int, data []byte) e
 	if err := w.lockMessage(ctx); err != nil {
 		return err
 	}
+	payload := len(data)
 	var err error
 	if w.compresses(len(data)) {
-		err = w.deflatedMessage(ctx, byte(messageType), data)
+		payload, err = w.deflatedMessage(ctx, byte(messageType), data)
 	} else {
 		err = w.writeFrame(ctx, finBit|byte(messageType), data)
 	}
 	w.unlockMessage()
+	if err == nil {
+		w.traceMessage(messageType, len(data), w.wireSize(payload))
+	}
 	return err
 }
 
@@ -81,8 +85,8 @@ func (w *writeHalf) level() int { return int(w.compression.Load() >> 1) }
 
 // deflatedMessage sends a compressed message in one frame: some browsers fail on a compressed
 // message in several. If compression does not make it smaller it is sent uncompressed, which
-// RFC 7692 §6.1 leaves to the sender. msg is held.
-func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) error {
+// RFC 7692 §6.1 leaves to the sender. It returns the length of the frame's payload. msg is held.
+func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) (payload int, err error) {
 	w.deflater.SetLevel(w.level())
 	b := getBuffer(len(data))
 	p := w.deflater.AppendMessage(b.b[:0], data)
@@ -93,12 +97,11 @@ func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byt
 	} else {
 		b.b = p
 	}
-	err := w.writeFrame(ctx, first, p)
-	if err != nil {
+	if err = w.writeFrame(ctx, first, p); err != nil {
 		w.deflater.Reset()
 	}
 	b.release()
-	return err
+	return len(p), err
 }
 
 // EnableWriteCompression turns compression of outgoing messages off and on again, from the next

@@ -44,7 +44,7 @@ func (w *writeHalf) nextWriter(ctx context.Context, messageType int) (io.WriteCl
 	if ctx != nil && ctx.Err() != nil {
 		return nil, contextError(ctx)
 	}
-	m := &messageWriter{half: w, ctx: ctx, first: byte(messageType)}
+	m := &messageWriter{half: w, ctx: ctx, kind: byte(messageType), first: byte(messageType)}
 	if w.pool != nil {
 		m.buf, _ = w.pool.Get().(*buffer)
 	}
@@ -62,8 +62,11 @@ type messageWriter struct {
 	n     int
 	out   *buffer // compressed bytes, once a compressed message has overflowed
 	nout  int
-	first byte // opcode and RSV1 of the next frame
-	begun bool // holds half.msg
+	size  int64 // bytes of the message that were sent, uncompressed
+	wire  int64 // bytes of its frames
+	kind  byte  // message type
+	first byte  // opcode and RSV1 of the next frame
+	begun bool  // holds half.msg
 	err   error
 }
 
@@ -179,6 +182,7 @@ func (m *messageWriter) overflow(p []byte) error {
 			m.out = getBuffer(int(w.size))
 		}
 	}
+	m.size += int64(len(p))
 	if m.out == nil {
 		return m.emit(0, p)
 	}
@@ -202,6 +206,7 @@ func (m *messageWriter) emit(fin byte, p []byte) error {
 	if err := m.half.writeFrame(m.ctx, fin|m.first, p); err != nil {
 		return m.end(err)
 	}
+	m.wire += int64(m.half.wireSize(len(p)))
 	m.first = continuationFrame
 	return nil
 }
@@ -232,6 +237,9 @@ func (m *messageWriter) Close() error {
 		m.end(err)
 	default:
 		m.end(errWriteClosed)
+		if m.begun {
+			m.half.traceMessage(int(m.kind), saturated(m.size+int64(len(p))), saturated(m.wire))
+		}
 	}
 	return err
 }

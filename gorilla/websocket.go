@@ -23,6 +23,7 @@ import (
 
 // The types, which are those of [websocket].
 type (
+	Backoff            = websocket.Backoff
 	BufferPool         = websocket.BufferPool
 	CloseError         = websocket.CloseError
 	CompressionOptions = websocket.CompressionOptions
@@ -33,6 +34,7 @@ type (
 	Message            = websocket.Message
 	PreparedMessage    = websocket.PreparedMessage
 	ProtocolError      = websocket.ProtocolError
+	Trace              = websocket.Trace
 	Upgrader           = websocket.Upgrader
 )
 

@@ -1,7 +1,7 @@
 package main
 
-// The client. One goroutine reads messages and prints them, one sends pings, one reads lines; the
-// caller of run sends those lines. Replies go to out and everything else to notes, so that the
+// The client. For each connection one goroutine reads messages and prints them, and one sends pings;
+// one reads lines, and the caller of run sends them. Replies go to out and everything else to notes, so that the
 // output can be piped.
 
 import (
@@ -34,6 +34,8 @@ type client struct {
 	interval     time.Duration
 	ca           string
 	insecure     bool
+	reconnect    bool
+	backoff      websocket.Backoff // if reconnect is set
 
 	in         io.Reader
 	out, notes io.Writer
@@ -56,7 +58,7 @@ func (cl *client) addSubprotocol(name string) error {
 	return nil
 }
 
-func (cl *client) dial(ctx context.Context) (*websocket.Conn, error) {
+func (cl *client) dialer() (*websocket.Dialer, error) {
 	d := websocket.Dialer{
 		Proxy:             http.ProxyFromEnvironment,
 		HandshakeTimeout:  45 * time.Second,
@@ -74,22 +76,56 @@ func (cl *client) dial(ctx context.Context) (*websocket.Conn, error) {
 			return nil, fmt.Errorf("%s holds no PEM certificate", cl.ca)
 		}
 	}
+	return &d, nil
+}
+
+// run talks to the server until the input or ctx ends or, unless it is to reconnect, the server
+// closes. The error is nil after a clean close with 1000.
+func (cl *client) run(ctx context.Context) error {
+	d, err := cl.dialer()
+	if err != nil {
+		return err
+	}
+	lines := make(chan string)
+	done := make(chan struct{})
+	defer close(done)
+	go readLines(cl.in, lines, done)
+	if cl.reconnect {
+		return cl.talkAgain(ctx, d, lines)
+	}
 	c, resp, err := d.DialContext(ctx, cl.url, cl.header)
 	if err != nil && resp != nil {
 		body, _ := io.ReadAll(resp.Body)
-		return nil, fmt.Errorf("%w: %s: %s", err, resp.Status, bytes.TrimSpace(body))
+		return fmt.Errorf("%w: %s: %s", err, resp.Status, bytes.TrimSpace(body))
 	}
-	return c, err
-}
-
-// run talks to the server until the input or ctx ends or the server closes. The error is nil after
-// a clean close with 1000.
-func (cl *client) run(ctx context.Context) error {
-	c, err := cl.dial(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	_, err = cl.talk(ctx, c, lines)
+	return err
+}
+
+// talkAgain talks over one connection after another until the input or ctx ends or there is no point
+// in another attempt.
+func (cl *client) talkAgain(ctx context.Context, d *websocket.Dialer, lines <-chan string) error {
+	var last error
+	for c, err := range d.Redial(ctx, cl.url, cl.header, cl.backoff) {
+		if err == nil {
+			var over bool
+			if over, err = cl.talk(ctx, c, lines); over {
+				return err
+			}
+		}
+		if last = err; err != nil {
+			fmt.Fprintln(cl.notes, err)
+		}
+	}
+	return last
+}
+
+// talk uses a connection. over tells that this end has closed it, because the input or ctx has ended.
+func (cl *client) talk(ctx context.Context, c *websocket.Conn, lines <-chan string) (over bool, err error) {
 	if p := c.Subprotocol(); p != "" {
 		fmt.Fprintln(cl.notes, "subprotocol:", p)
 	}
@@ -102,25 +138,22 @@ func (cl *client) run(ctx context.Context) error {
 		cl.ping(pingCtx, c)
 	}()
 
-	err = cl.send(ctx, c, closed, pinged)
+	over, err = cl.send(ctx, c, lines, closed, pinged)
 	stopPings()
 	<-pinged
 	if ce, ok := err.(*websocket.CloseError); ok {
 		fmt.Fprintln(cl.notes, strings.TrimSpace(fmt.Sprintf("closed: %d %s", ce.Code, ce.Text)))
 		if ce.Code == websocket.CloseNormalClosure {
-			return nil
+			return over, nil
 		}
 	}
-	return err
+	return over, err
 }
 
-// send sends the input's lines. At the end of the input, once the pings are answered, and at the
-// end of ctx it closes with 1000. It returns the error that ended the reading.
-func (cl *client) send(ctx context.Context, c *websocket.Conn, closed <-chan error, pinged <-chan struct{}) error {
-	lines := make(chan string)
-	done := make(chan struct{})
-	defer close(done)
-	go readLines(cl.in, lines, done)
+// send sends lines. At the end of them, once the pings are answered, and at the end of ctx it closes
+// with 1000, and over is true. It returns the error that ended the reading.
+func (cl *client) send(ctx context.Context, c *websocket.Conn, lines <-chan string, closed <-chan error,
+	pinged <-chan struct{}) (over bool, err error) {
 	var ended <-chan struct{} // pinged, from the end of the input on
 	for {
 		select {
@@ -134,11 +167,12 @@ func (cl *client) send(ctx context.Context, c *websocket.Conn, closed <-chan err
 				messageType = websocket.BinaryMessage // A text message is UTF-8.
 			}
 			if err := c.WriteMessage(messageType, []byte(line)); err != nil {
-				return firstOf(closed, err)
+				fmt.Fprintf(cl.notes, "not sent: %q\n", line)
+				return false, firstOf(closed, err)
 			}
 			continue
 		case err := <-closed:
-			return err
+			return false, err
 		case <-ended:
 		case <-ctx.Done():
 		}
@@ -148,7 +182,7 @@ func (cl *client) send(ctx context.Context, c *websocket.Conn, closed <-chan err
 		if err != nil {
 			c.Close()
 		}
-		return <-closed
+		return true, <-closed
 	}
 }
 

@@ -282,6 +282,59 @@ func TestClientFailsToConnect(t *testing.T) {
 	}
 }
 
+// With -reconnect a connection that ends is followed by another, until the input ends or the server
+// wants no more of it.
+func TestClientReconnects(t *testing.T) {
+	in, typed := io.Pipe()
+	attempts := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if attempts++; attempts == 2 {
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+			return
+		}
+		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		go func(n int) {
+			io.WriteString(typed, "line "+strconv.Itoa(n)+"\n")
+			if n == 4 {
+				typed.Close()
+			}
+		}(attempts)
+		_, p, err := c.ReadMessage()
+		if err != nil {
+			return
+		}
+		c.WriteMessage(websocket.TextMessage, p)
+		if attempts < 4 {
+			c.Shutdown(r.Context(), websocket.CloseNormalClosure, "")
+		}
+		c.ReadMessage()
+	}))
+	defer srv.Close()
+	var out, notes bytes.Buffer
+	cl := client{
+		url: "ws" + strings.TrimPrefix(srv.URL, "http"), in: in, out: &out, notes: &notes,
+		reconnect: true, backoff: websocket.Backoff{Min: 1, Max: 1},
+	}
+	if err := cl.run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if want := "line 1\nline 3\nline 4\n"; out.String() != want || !strings.Contains(notes.String(), "503") {
+		t.Errorf("printed %q, want %q; notes %q", out.String(), want, notes.String())
+	}
+
+	refusing := httptest.NewServer(http.NotFoundHandler())
+	defer refusing.Close()
+	in, _ = io.Pipe()
+	args := []string{"-reconnect", "-dial", "ws" + strings.TrimPrefix(refusing.URL, "http")}
+	if status := run(t.Context(), args, in, &out, &notes); status != 1 || !strings.Contains(notes.String(), "404") {
+		t.Errorf("exit status %d, notes %q", status, notes.String())
+	}
+}
+
 // A wss connection: the server's -cert and -key, the client's -ca and -insecure.
 func TestTLS(t *testing.T) {
 	cert, key := keyPair(t)

@@ -43,6 +43,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	flags.Func("subprotocol", "client: offer the subprotocol `name`; may be repeated", c.addSubprotocol)
 	flags.IntVar(&c.pings, "ping", 0, "client: send `n` pings and print the round-trip times")
 	flags.DurationVar(&c.interval, "interval", time.Second, "client: time between two pings")
+	flags.BoolVar(&c.reconnect, "reconnect", false, "client: connect again when the connection ends or cannot be made")
 	flags.StringVar(&c.ca, "ca", "", "client: trust the certificates in this PEM `file` instead of the system's")
 	flags.BoolVar(&c.insecure, "insecure", false, "client: accept any certificate")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
