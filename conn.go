@@ -174,8 +174,7 @@ const (
 // more than once; after the first time it may return such an error itself.
 func (c *Conn) Close() error {
 	aborted := c.state.Swap(stateClosed) == stateAborted
-	c.leaveGroups()
-	if aborted {
+	if c.leaveGroups() || aborted {
 		return nil
 	}
 	if c.write.delayed.Load() != delayedNone {

@@ -720,10 +720,15 @@ func (c *Conn) closeSlow() {
 // if the connection is ending already. cause, unless nil, is what reads and writes return from now
 // on.
 func (c *Conn) beginGoodbye(cause error) bool {
+	state := c.write.groupState()
+	if !state.goodbye.CompareAndSwap(false, true) {
+		return false
+	}
 	if cause != nil {
 		c.abortErr.CompareAndSwap(nil, &cause)
 	}
 	if !c.state.CompareAndSwap(stateOpen, stateAborted) {
+		state.goodbye.Store(false)
 		return false
 	}
 	if !c.read.ending.Swap(true) {
@@ -850,11 +855,15 @@ func (g *Group) open(c *Conn) (*Conn, error) {
 	return c, nil
 }
 
-// leaveGroups ends the memberships of a connection that is closed.
-func (c *Conn) leaveGroups() {
-	if state := c.write.groups.Load(); state != nil {
-		for _, m := range state.members() {
-			m.g.leave(m)
-		}
+// leaveGroups ends the memberships of a connection that is closed. It reports whether a group is
+// closing it already, with a close handshake.
+func (c *Conn) leaveGroups() (goodbye bool) {
+	state := c.write.groups.Load()
+	if state == nil {
+		return false
 	}
+	for _, m := range state.members() {
+		m.g.leave(m)
+	}
+	return state.goodbye.Load()
 }

@@ -21,6 +21,7 @@ type groupState struct {
 	window      atomic.Pointer[groupMember] // the membership whose group shares its window
 	messageOpen atomic.Bool                 // deliveries wait for the end of the connection's own message
 	stale       atomic.Bool                 // the compressor is to be reset
+	goodbye     atomic.Bool                 // a group closes the connection: see beginGoodbye
 	blocked     bool                        // a group's frame is pending; guarded by write.mu
 }
 

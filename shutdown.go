@@ -27,6 +27,11 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
 	}
+	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() {
+		err := c.closeCause("write")
+		c.Close() // the close handshake of a Group goes on by itself
+		return err
+	}
 	ctx = cancelable(ctx)
 	if ctx != nil {
 		// Whatever waits ends with ctx: the close frame, the reading, the goodbye of TLS.

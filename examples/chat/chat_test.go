@@ -90,9 +90,19 @@ func TestConversation(t *testing.T) {
 	expect(t, ada, `leave Bob "" 1`)
 }
 
+// conn is a connection whose peer reads nothing.
+func conn(t *testing.T) *websocket.Conn {
+	client, server := websocket.Pipe(websocket.ConnOptions{})
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+	})
+	return server
+}
+
 func TestHistoryIsBoundedAndOutlivesMembers(t *testing.T) {
 	h := newHub()
-	m, err := h.join("lobby", "Ada", func(error) {})
+	m, err := h.join("lobby", "Ada", conn(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +110,7 @@ func TestHistoryIsBoundedAndOutlivesMembers(t *testing.T) {
 		h.say(m, fmt.Sprint(i))
 	}
 	h.leave(m)
-	if m, err = h.join("lobby", "Ada", func(error) {}); err != nil {
+	if m, err = h.join("lobby", "Ada", conn(t)); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(m.room.history); n != maxHistory || m.room.history[0].Text != "10" {
@@ -112,7 +122,7 @@ func TestRoomsAndMembersAreBounded(t *testing.T) {
 	h := newHub()
 	var first *member
 	for i := range maxRooms {
-		m, err := h.join(fmt.Sprint("room ", i), "Ada", func(error) {})
+		m, err := h.join(fmt.Sprint("room ", i), "Ada", conn(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,19 +130,19 @@ func TestRoomsAndMembersAreBounded(t *testing.T) {
 			first = m
 		}
 	}
-	if _, err := h.join("one more", "Ada", func(error) {}); err != errFull {
+	if _, err := h.join("one more", "Ada", conn(t)); err != errFull {
 		t.Errorf("room %d: %v; want errFull", maxRooms+1, err)
 	}
 	h.leave(first)
-	if _, err := h.join("one more", "Ada", func(error) {}); err != nil {
+	if _, err := h.join("one more", "Ada", conn(t)); err != nil {
 		t.Errorf("an empty room did not make place: %v", err)
 	}
 	for range maxMembers - 1 {
-		if _, err := h.join("one more", "Ada", func(error) {}); err != nil {
+		if _, err := h.join("one more", "Ada", conn(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := h.join("one more", "Ada", func(error) {}); err != errFull {
+	if _, err := h.join("one more", "Ada", conn(t)); err != errFull {
 		t.Errorf("member %d: %v; want errFull", maxMembers+1, err)
 	}
 }
@@ -169,17 +179,14 @@ func TestSlowMember(t *testing.T) {
 	expect(t, ada, `join Slow "" 2`)
 
 	// The hub talks at the pace at which Ada reads.
-	robot, err := s.hub.join("lobby", "Robot", func(error) {})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.hub.mu.Lock()
+	robot := &member{name: "Robot", room: s.hub.rooms["lobby"]}
+	s.hub.mu.Unlock()
 	text := strings.Repeat("blah ", maxText/5)
+	s.hub.say(robot, text)
 	for e := next(t, ada); e.Kind != "leave"; e = next(t, ada) {
 		if e.Kind == "message" && e.Text != text {
 			t.Fatalf("Ada read %q", e.Text)
-		}
-		for len(robot.queue) > 0 {
-			<-robot.queue
 		}
 		s.hub.say(robot, text)
 	}

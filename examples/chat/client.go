@@ -1,7 +1,6 @@
 package main
 
-// One connection: a goroutine takes the member's queue to the network, the caller reads. Whatever
-// ends either side is a cause on one context, and one place turns it into a close frame.
+// One connection, as its reader sees it: the hub writes.
 
 import (
 	"context"
@@ -13,10 +12,9 @@ import (
 )
 
 const (
-	writeWait   = 10 * time.Second // for one message to leave
-	goodbyeWait = 2 * time.Second  // for the close handshake
-	readLimit   = 16 << 10         // bytes: maxText runes of JSON, escapes included
-	burst       = 20               // messages at once, and then
+	goodbyeWait = 2 * time.Second // for the close handshake
+	readLimit   = 16 << 10        // bytes: maxText runes of JSON, escapes included
+	burst       = 20              // messages at once, and then
 	pace        = 200 * time.Millisecond
 )
 
@@ -27,23 +25,12 @@ var (
 
 // converse is one membership from beginning to end.
 func converse(ctx context.Context, c *websocket.Conn, h *hub, room, name string) {
-	ctx, sendAway := context.WithCancelCause(ctx)
-	defer sendAway(nil)
-	c.SetReadLimit(readLimit)
-	m, err := h.join(room, name, sendAway)
-	if err != nil {
-		goodbye(c, err)
-		return
+	m, err := h.join(room, name, c)
+	if err == nil {
+		err = listen(ctx, c, func(text string) { h.say(m, text) })
+		h.leave(m)
 	}
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		sendAway(deliver(c, m.queue))
-	}()
-	err = listen(ctx, c, func(text string) { h.say(m, text) })
-	h.leave(m)
 	goodbye(c, err)
-	<-written
 }
 
 // listen hands on what the member says until the peer leaves (nil), breaks the rules, or ctx ends.
@@ -67,34 +54,23 @@ func listen(ctx context.Context, c *websocket.Conn, say func(text string)) error
 	return nil
 }
 
-// deliver writes until the queue is closed and empty. A peer that takes nothing for writeWait is lost.
-func deliver(c *websocket.Conn, queue <-chan *websocket.PreparedMessage) error {
-	for message := range queue {
-		c.SetWriteDeadline(time.Now().Add(writeWait))
-		if err := c.WritePreparedMessage(message); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// goodbye tells the peer why it ends; if the peer is the one who left, this is only a Close.
+// goodbye tells the peer why it ends; if the connection has ended already, this is only a Close.
 func goodbye(c *websocket.Conn, err error) {
-	code, reason := websocket.CloseNormalClosure, ""
-	switch {
-	case err == nil:
-	case errors.Is(err, errGoingAway):
-		code, reason = websocket.CloseGoingAway, errGoingAway.Error()
-	case errors.Is(err, errTooSlow), errors.Is(err, errFull):
-		code, reason = websocket.CloseTryAgainLater, err.Error()
-	case errors.Is(err, errTooFast):
-		code, reason = websocket.ClosePolicyViolation, err.Error()
-	case errors.Is(err, errNotJSON):
-		code, reason = websocket.CloseUnsupportedData, err.Error()
+	code := websocket.CloseNormalClosure
+	switch err {
+	case errFull:
+		code = websocket.CloseTryAgainLater
+	case errTooFast:
+		code = websocket.ClosePolicyViolation
+	case errNotJSON:
+		code = websocket.CloseUnsupportedData
+	default:
+		c.Close()
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 	defer cancel()
-	c.Shutdown(ctx, code, reason)
+	c.Shutdown(ctx, code, err.Error())
 }
 
 // rate is a bucket of burst tokens, refilled by one every pace.

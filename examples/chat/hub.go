@@ -1,12 +1,10 @@
 package main
 
-// The hub: rooms, their members and what was said last. Nothing here waits for a network: a member
-// whose queue is full is sent away instead. Invariants, all guarded by hub.mu: a member is in its
-// room exactly while its queue is open; a room holds at most maxHistory messages; there are at most
-// maxRooms rooms.
+// The hub: rooms, their members and what was said last. A room's Group sends to the members, and ends
+// one that lags. Invariants, all guarded by hub.mu: events are broadcast in the order in which they
+// happen; a room holds at most maxHistory messages; there are at most maxRooms rooms.
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -22,17 +20,14 @@ import (
 
 const (
 	maxRooms   = 256
-	maxMembers = 256 // per room
-	maxHistory = 50  // messages per room
-	maxQueue   = 32  // messages that a member may lag behind
-	maxName    = 32  // runes of a name, a person's or a room's
+	maxMembers = 256      // per room
+	maxHistory = 50       // messages per room
+	maxLag     = 64 << 10 // bytes that a member may lag behind
+	maxName    = 32       // runes of a name, a person's or a room's
 	maxText    = 2000
 )
 
-var (
-	errTooSlow = errors.New("you read too slowly")
-	errFull    = errors.New("the room is full")
-)
+var errFull = errors.New("the room is full")
 
 // event is what the server sends, as JSON.
 type event struct {
@@ -51,59 +46,56 @@ type hub struct {
 }
 
 type room struct {
-	members map[*member]bool
+	websocket.Group
 	history []event
 }
 
-// member is somebody in a room. The connection takes messages from queue, which is closed when the
-// member leaves; sendAway ends the connection with a cause.
+// member is somebody in a room.
 type member struct {
 	id, name string
 	room     *room
-	queue    chan *websocket.PreparedMessage
-	sendAway context.CancelCauseFunc
+	conn     *websocket.Conn
 }
 
 func newHub() *hub {
 	return &hub{rooms: make(map[string]*room)}
 }
 
-// join adds a member and queues its welcome, which carries the history.
-func (h *hub) join(roomName, name string, sendAway context.CancelCauseFunc) (*member, error) {
+// join adds a member, who gets a welcome with the history first.
+func (h *hub) join(roomName, name string, c *websocket.Conn) (*member, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r, err := h.room(roomName)
 	if err != nil {
 		return nil, err
 	}
-	m := &member{
-		id:       rand.Text()[:8],
-		name:     name,
-		room:     r,
-		queue:    make(chan *websocket.PreparedMessage, maxQueue),
-		sendAway: sendAway,
+	m := &member{rand.Text()[:8], name, r, c}
+	welcome := event{Kind: "welcome", ID: m.id, People: r.Len() + 1, Time: time.Now().UnixMilli(), History: r.history}
+	first, err := websocket.NewPreparedMessage(websocket.TextMessage, encode(welcome))
+	if err == nil {
+		err = r.Add(c, first)
 	}
-	r.members[m] = true
-	m.enqueue(prepare(event{Kind: "welcome", ID: m.id, People: len(r.members), History: r.history}))
-	r.broadcast(event{Kind: "join", ID: m.id, Name: name})
-	return m, nil
+	if err == nil {
+		r.broadcast(event{Kind: "join", ID: m.id, Name: name})
+	}
+	return m, err
 }
 
 // room finds or makes a room. An empty room is kept for its history until its place is needed.
 func (h *hub) room(name string) (*room, error) {
 	if r := h.rooms[name]; r != nil {
-		if len(r.members) >= maxMembers {
+		if r.Len() >= maxMembers {
 			return nil, errFull
 		}
 		return r, nil
 	}
 	if len(h.rooms) >= maxRooms {
-		maps.DeleteFunc(h.rooms, func(_ string, r *room) bool { return len(r.members) == 0 })
+		maps.DeleteFunc(h.rooms, func(_ string, r *room) bool { return r.Len() == 0 })
 	}
 	if len(h.rooms) >= maxRooms {
 		return nil, errFull
 	}
-	r := &room{members: make(map[*member]bool)}
+	r := &room{Group: websocket.Group{MaxLag: maxLag}}
 	h.rooms[name] = r
 	return r, nil
 }
@@ -112,49 +104,34 @@ func (h *hub) room(name string) (*room, error) {
 func (h *hub) say(m *member, text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := m.room.broadcast(event{Kind: "message", ID: m.id, Name: m.name, Text: text})
-	m.room.history = append(m.room.history, e)
-	if extra := len(m.room.history) - maxHistory; extra > 0 {
-		m.room.history = slices.Delete(m.room.history, 0, extra)
+	r := m.room
+	r.history = append(r.history, r.broadcast(event{Kind: "message", ID: m.id, Name: m.name, Text: text}))
+	if extra := len(r.history) - maxHistory; extra > 0 {
+		r.history = slices.Delete(r.history, 0, extra)
 	}
 }
 
 func (h *hub) leave(m *member) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(m.room.members, m)
-	close(m.queue)
+	m.room.Remove(m.conn)
 	m.room.broadcast(event{Kind: "leave", ID: m.id, Name: m.name})
 }
 
 // broadcast encodes and frames an event once, however many members there are.
 func (r *room) broadcast(e event) event {
 	e.Time = time.Now().UnixMilli()
-	e.People = len(r.members)
-	message := prepare(e)
-	for m := range r.members {
-		m.enqueue(message)
-	}
+	e.People = r.Len()
+	r.Broadcast(websocket.TextMessage, encode(e))
 	return e
 }
 
-func (m *member) enqueue(message *websocket.PreparedMessage) {
-	select {
-	case m.queue <- message:
-	default:
-		m.sendAway(errTooSlow)
-	}
-}
-
-func prepare(e event) *websocket.PreparedMessage {
+func encode(e event) []byte {
 	data, err := json.Marshal(e)
-	if err == nil {
-		var message *websocket.PreparedMessage
-		if message, err = websocket.NewPreparedMessage(websocket.TextMessage, data); err == nil {
-			return message
-		}
+	if err != nil {
+		panic(err) // An event is strings and numbers.
 	}
-	panic(err) // Neither can fail: an event is strings and numbers.
+	return data
 }
 
 // clean makes one printable line of at most limit runes out of what somebody typed.

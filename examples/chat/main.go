@@ -10,7 +10,6 @@ package main
 import (
 	"context"
 	"embed"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,8 +27,6 @@ import (
 
 //go:embed page
 var pages embed.FS
-
-var errGoingAway = errors.New("the server is going away")
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:12346", "listen on this `address`")
@@ -49,7 +46,7 @@ func main() {
 
 type server struct {
 	hub      *hub
-	upgrader websocket.Upgrader
+	upgrader websocket.Upgrader // its Group has all members of all rooms
 	mux      *http.ServeMux
 	members  sync.WaitGroup // running connections
 }
@@ -58,7 +55,9 @@ func newServer() *server {
 	s := &server{
 		hub: newHub(),
 		upgrader: websocket.Upgrader{
+			Group:     new(websocket.Group),
 			KeepAlive: websocket.KeepAlive{Interval: 30 * time.Second, Timeout: 10 * time.Second},
+			ReadLimit: readLimit,
 		},
 		mux: http.NewServeMux(),
 	}
@@ -76,8 +75,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// join takes the room and the name from the query and stays until the member leaves. r.Context()
-// descends from the server's context, so its end is the end of every membership.
+// join takes the room and the name from the query and stays until the member leaves.
 func (s *server) join(w http.ResponseWriter, r *http.Request) {
 	s.members.Add(1)
 	defer s.members.Done()
@@ -99,13 +97,7 @@ func (s *server) join(w http.ResponseWriter, r *http.Request) {
 // serve announces the URL and serves until ctx ends. It returns nil after a clean end.
 func serve(ctx context.Context, ln net.Listener, out io.Writer) error {
 	s := newServer()
-	connections, leave := context.WithCancelCause(context.Background())
-	defer leave(nil)
-	srv := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return connections },
-	}
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	fmt.Fprintf(out, "chat: open http://%s/ in two windows\n", ln.Addr())
@@ -115,9 +107,9 @@ func serve(ctx context.Context, ln net.Listener, out io.Writer) error {
 	case <-ctx.Done():
 	}
 
-	leave(errGoingAway)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 	defer cancel()
+	s.upgrader.Group.Shutdown(ctx, websocket.CloseGoingAway, "the server is going away")
 	if srv.Shutdown(ctx) != nil {
 		srv.Close() // A browser's spare connection has not sent its request yet.
 	}

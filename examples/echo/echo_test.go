@@ -203,13 +203,13 @@ func TestEndOfServing(t *testing.T) {
 	}
 }
 
-// A connection that appears while the server ends is told so as well.
+// A client that comes while the server ends is told so.
 func TestLateConnection(t *testing.T) {
 	s, url := start(t)
 	s.shutdown()
-	c := dial(t, url)
-	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
-		t.Errorf("%v; want a close frame with 1001", err)
+	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
+	if !errors.Is(err, websocket.ErrBadHandshake) || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("error %v, response %v; want status 503", err, resp)
 	}
 }
 

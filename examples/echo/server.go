@@ -1,8 +1,8 @@
 package main
 
 // The server. echo is all that the protocol asks of a program; the rest serves the page and says
-// goodbye: http.Server.Shutdown knows nothing of a connection that Upgrade has taken over, so
-// server keeps the set of them. Invariant: once closing is set, nothing is added to open.
+// goodbye: http.Server.Shutdown knows nothing of a connection that Upgrade has taken over, so the
+// upgrader's Group has all of them.
 
 import (
 	"context"
@@ -27,15 +27,10 @@ const goodbyeWait = 2 * time.Second
 type server struct {
 	upgrader websocket.Upgrader
 	handlers sync.WaitGroup // running ServeHTTPs
-
-	mu       sync.Mutex
-	open     map[*websocket.Conn]bool
-	closing  bool
-	goodbyes sync.WaitGroup // running Shutdowns; Add only with mu held
 }
 
 func newServer() *server {
-	return &server{open: make(map[*websocket.Conn]bool)}
+	return &server{upgrader: websocket.Upgrader{Group: new(websocket.Group)}}
 }
 
 func (s *server) echo(w http.ResponseWriter, r *http.Request) {
@@ -44,8 +39,6 @@ func (s *server) echo(w http.ResponseWriter, r *http.Request) {
 		return // Upgrade has told the client why.
 	}
 	defer c.Close()
-	s.add(c)
-	defer s.remove(c)
 	for {
 		messageType, message, err := c.ReadMessage()
 		if err != nil {
@@ -77,45 +70,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *server) add(c *websocket.Conn) {
-	s.mu.Lock()
-	closing := s.closing
-	if !closing {
-		s.open[c] = true
-	}
-	s.mu.Unlock()
-	if closing {
-		sayGoodbye(c)
-	}
-}
-
-// remove returns when c may be closed: a Shutdown that is under way is not cut short.
-func (s *server) remove(c *websocket.Conn) {
-	s.mu.Lock()
-	delete(s.open, c)
-	closing := s.closing
-	s.mu.Unlock()
-	if closing {
-		s.goodbyes.Wait()
-	}
-}
-
 // shutdown sends 1001 to every open connection and waits, for a bounded time, for the answers.
 func (s *server) shutdown() {
-	s.mu.Lock()
-	s.closing = true
-	for c := range s.open {
-		s.goodbyes.Go(func() { sayGoodbye(c) })
-	}
-	s.mu.Unlock()
-	s.goodbyes.Wait()
-}
-
-// sayGoodbye does the close handshake. Its error says only that the peer did not answer in time.
-func sayGoodbye(c *websocket.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 	defer cancel()
-	c.Shutdown(ctx, websocket.CloseGoingAway, "the server is going away")
+	s.upgrader.Group.Shutdown(ctx, websocket.CloseGoingAway, "the server is going away")
 }
 
 // listenAndServe serves on addr until ctx ends, with TLS if cert is not empty.
@@ -133,6 +92,7 @@ func listenAndServe(ctx context.Context, s *server, addr, cert, key string, out 
 // serve announces the URLs and serves until ctx ends. It returns nil after a clean end.
 func serve(ctx context.Context, s *server, ln net.Listener, cert, key string, out io.Writer) error {
 	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	srv.RegisterOnShutdown(s.shutdown)
 	failed := make(chan error, 1)
 	if cert != "" {
 		fmt.Fprintf(out, "echo: page at https://%[1]s/, WebSocket at wss://%[1]s/\n", ln.Addr())
@@ -147,12 +107,12 @@ func serve(ctx context.Context, s *server, ln net.Listener, cert, key string, ou
 	case <-ctx.Done():
 	}
 
-	s.shutdown()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if srv.Shutdown(ctx) != nil {
 		srv.Close() // A browser's spare connection has not sent its request yet.
 	}
+	s.shutdown() // srv.Shutdown does not wait for the functions that it calls
 	s.handlers.Wait()
 	return nil
 }

@@ -1,14 +1,13 @@
 package main
 
-// The feed: one publisher, any number of subscribers, no list of them and no queue. A subscriber
-// waits for the next message and takes the newest; one that was slow has missed some, and nobody
-// else notices. Invariant: latest and next change together, under mu.
+// The feed: one publisher and any number of subscribers, which are the members of a Group. One that
+// is slow misses samples, but never the newest, and nobody else notices. Invariant: the group's
+// latest sample is the last of history, so joining and publishing are ordered by mu.
 
 import (
 	"encoding/json"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/tautws/websocket"
 )
@@ -23,57 +22,49 @@ type sample struct {
 	Allocs      float64 `json:"allocs"`     // KiB since the sample before
 	Goroutines  float64 `json:"goroutines"` // count
 	Lateness    float64 `json:"lateness"`   // ms between the tick and its handling
-	Subscribers int64   `json:"subscribers"`
+	Subscribers int     `json:"subscribers"`
 }
 
 type feed struct {
-	subscribers atomic.Int64
+	subscribers websocket.Group
 
 	mu      sync.Mutex
 	history []sample
-	latest  *websocket.PreparedMessage
-	next    chan struct{} // closed when latest is replaced
 }
 
 func newFeed() *feed {
-	return &feed{history: []sample{}, next: make(chan struct{})}
+	return &feed{subscribers: websocket.Group{Slow: websocket.SkipSlow, MaxLag: 1}}
 }
 
 // publish encodes and frames s once, whoever listens.
-func (f *feed) publish(s sample) {
-	message := prepare([]sample{s})
+func (f *feed) publish(s sample) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.history = append(f.history, s)
 	if extra := len(f.history) - maxHistory; extra > 0 {
 		f.history = slices.Delete(f.history, 0, extra)
 	}
-	f.latest = message
-	close(f.next)
-	f.next = make(chan struct{})
+	return f.subscribers.BroadcastLatest("sample", websocket.TextMessage, encode(s))
 }
 
-// past returns what was published so far, and a channel that is closed when there is more.
-func (f *feed) past() (*websocket.PreparedMessage, <-chan struct{}) {
+// subscribe gives c the past, and then, as the latest message does, the newest sample.
+func (f *feed) subscribe(c *websocket.Conn) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return prepare(f.history), f.next
-}
-
-// newest returns what was published last, and a channel that is closed when there is more.
-func (f *feed) newest() (*websocket.PreparedMessage, <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.latest, f.next
-}
-
-func prepare(samples []sample) *websocket.PreparedMessage {
-	data, err := json.Marshal(samples)
-	if err == nil {
-		var message *websocket.PreparedMessage
-		if message, err = websocket.NewPreparedMessage(websocket.TextMessage, data); err == nil {
-			return message
-		}
+	past, err := websocket.NewPreparedMessage(websocket.TextMessage, encode(f.history[:max(0, len(f.history)-1)]...))
+	if err != nil {
+		return err
 	}
-	panic(err) // Neither can fail: a sample is numbers.
+	return f.subscribers.Add(c, past)
+}
+
+func encode(samples ...sample) []byte {
+	if samples == nil {
+		samples = []sample{}
+	}
+	data, err := json.Marshal(samples)
+	if err != nil {
+		panic(err) // A sample is numbers.
+	}
+	return data
 }

@@ -4,12 +4,11 @@
 package main
 
 // This file starts and ends the server and takes the measurements, one every period; feed.go is
-// what it feeds, subscriber.go one connection, page/ what the browser runs.
+// what it feeds, page/ what the browser runs.
 
 import (
 	"context"
 	"embed"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,9 +28,10 @@ import (
 //go:embed page
 var pages embed.FS
 
-const period = 250 * time.Millisecond
-
-var errGoingAway = errors.New("the server is going away")
+const (
+	period      = 250 * time.Millisecond
+	goodbyeWait = 2 * time.Second // for the close handshakes
+)
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:12347", "listen on this `address`")
@@ -74,7 +74,7 @@ func measure(ctx context.Context, f *feed, ticks <-chan time.Time) {
 				Allocs:      float64(values[1].Value.Uint64()-allocated) / (1 << 10),
 				Goroutines:  float64(values[2].Value.Uint64()),
 				Lateness:    float64(now.Sub(due)) / float64(time.Millisecond),
-				Subscribers: f.subscribers.Load(),
+				Subscribers: f.subscribers.Len(),
 			}
 			allocated = values[1].Value.Uint64()
 			if !first { // The first tick has no allocation to compare with.
@@ -113,8 +113,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// subscribe stays until the subscriber leaves. r.Context() descends from the server's context, so
-// its end is the end of every subscription.
+// subscribe stays until the subscriber leaves, says anything, or the feed ends.
 func (s *server) subscribe(w http.ResponseWriter, r *http.Request) {
 	s.handlers.Add(1)
 	defer s.handlers.Done()
@@ -123,18 +122,21 @@ func (s *server) subscribe(w http.ResponseWriter, r *http.Request) {
 		return // Upgrade has told the client why.
 	}
 	defer c.Close()
-	send(r.Context(), c, s.feed)
+	code, reason := websocket.CloseGoingAway, "the server is going away"
+	if s.feed.subscribe(c) == nil {
+		if _, _, err := c.NextReader(); err != nil {
+			return
+		}
+		code, reason = websocket.ClosePolicyViolation, "this feed takes no messages"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
+	defer cancel()
+	c.Shutdown(ctx, code, reason)
 }
 
 // serve announces the URL and serves until ctx ends. It returns nil after a clean end.
 func serve(ctx context.Context, s *server, ln net.Listener, out io.Writer) error {
-	connections, leave := context.WithCancelCause(context.Background())
-	defer leave(nil)
-	srv := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return connections },
-	}
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	fmt.Fprintf(out, "push: open http://%s/\n", ln.Addr())
@@ -144,9 +146,9 @@ func serve(ctx context.Context, s *server, ln net.Listener, out io.Writer) error
 	case <-ctx.Done():
 	}
 
-	leave(errGoingAway)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeWait)
 	defer cancel()
+	s.feed.subscribers.Shutdown(ctx, websocket.CloseGoingAway, "the server is going away")
 	if srv.Shutdown(ctx) != nil {
 		srv.Close() // A browser's spare connection has not sent its request yet.
 	}

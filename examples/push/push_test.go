@@ -70,13 +70,14 @@ func TestEverySubscriberGetsEverySample(t *testing.T) {
 	expect(t, early, 2)
 
 	late := dial(t, websocket.DefaultDialer, base)
-	expect(t, late, 1, 2)
+	expect(t, late, 1)
+	expect(t, late, 2) // The newest comes by itself.
 	for i := range int64(10) {
 		s.feed.publish(sample{Time: 3 + i})
 		expect(t, early, 3+i)
 		expect(t, late, 3+i)
 	}
-	if n := s.feed.subscribers.Load(); n != 2 {
+	if n := s.feed.subscribers.Len(); n != 2 {
 		t.Errorf("%d subscribers; want 2", n)
 	}
 }
@@ -116,7 +117,7 @@ func (p pipes) dial(t *testing.T) *websocket.Conn {
 	return dial(t, d, "http://pipe.test")
 }
 
-// A subscriber that reads nothing is gone after writeWait; the other misses no sample meanwhile.
+// A subscriber that reads nothing is found by KeepAlive; the other misses no sample meanwhile.
 func TestStuckSubscriber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, network := newServer(), make(pipes)
@@ -129,7 +130,7 @@ func TestStuckSubscriber(t *testing.T) {
 		ticker := time.NewTicker(period)
 		ctx, cancel := context.WithCancel(t.Context())
 		go measure(ctx, s.feed, ticker.C)
-		subscribers := int64(2)
+		subscribers := 2
 		for begin, last := time.Now(), int64(0); subscribers == 2; {
 			var samples []sample
 			if err := quick.ReadJSON(&samples); err != nil || len(samples) != 1 {
@@ -139,7 +140,7 @@ func TestStuckSubscriber(t *testing.T) {
 				t.Fatalf("%d ms between two samples", gap)
 			}
 			last, subscribers = samples[0].Time, samples[0].Subscribers
-			if d := time.Since(begin); d > 2*writeWait {
+			if d := time.Since(begin); d > time.Minute {
 				t.Fatalf("after %v there are still %d subscribers", d, subscribers)
 			}
 		}
