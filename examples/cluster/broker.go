@@ -78,6 +78,27 @@ func (set *brokerSet) open(ctx context.Context, s *server.Server) (*natsBus, err
 	return bus, nil
 }
 
+// awaitReplicas returns when every replica of the stream has all of it: then the cluster can do
+// without any one of its servers.
+func (b *natsBus) awaitReplicas(ctx context.Context) error {
+	return retry(ctx, func(ctx context.Context) error {
+		stream, err := b.js.Stream(ctx, streamName)
+		if err != nil || b.replicas == 1 {
+			return err
+		}
+		info := stream.CachedInfo()
+		if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != b.replicas-1 {
+			return errors.New("the stream has no leader or lacks replicas")
+		}
+		for _, r := range info.Cluster.Replicas {
+			if !r.Current || r.Offline {
+				return errors.New("a replica of the stream is behind")
+			}
+		}
+		return nil
+	})
+}
+
 func stopBroker(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()

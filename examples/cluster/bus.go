@@ -45,8 +45,8 @@ type Bounds struct {
 const (
 	streamName  = "chat"
 	subject     = "chat.lines"
-	publishWait = 2 * time.Second // for one attempt
-	heartbeat   = time.Second     // a consumer that is silent for two of them is made again
+	publishWait = 2 * time.Second        // for one attempt
+	heartbeat   = 500 * time.Millisecond // a consumer that is silent for two of them is made again
 )
 
 type natsBus struct {
@@ -109,7 +109,7 @@ func (b *natsBus) Subscribe(ctx context.Context, since uint64) iter.Seq2[Event, 
 			yield(Event{}, err)
 			return
 		}
-		messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat), jetstream.PullExpiry(5*heartbeat))
+		messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat), jetstream.PullExpiry(10*heartbeat))
 		if err != nil {
 			yield(Event{}, err)
 			return
@@ -147,25 +147,4 @@ func (b *natsBus) Bounds(ctx context.Context) (bounds Bounds, err error) {
 		return err
 	})
 	return bounds, err
-}
-
-// awaitReplicas returns when every replica of the stream has all of it: then the cluster can do
-// without any one of its servers.
-func (b *natsBus) awaitReplicas(ctx context.Context) error {
-	return retry(ctx, func(ctx context.Context) error {
-		stream, err := b.js.Stream(ctx, streamName)
-		if err != nil || b.replicas == 1 {
-			return err
-		}
-		info := stream.CachedInfo()
-		if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) != b.replicas-1 {
-			return errors.New("the stream has no leader or lacks replicas")
-		}
-		for _, r := range info.Cluster.Replicas {
-			if !r.Current || r.Offline {
-				return errors.New("a replica of the stream is behind")
-			}
-		}
-		return nil
-	})
 }

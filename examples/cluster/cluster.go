@@ -35,6 +35,7 @@ type place struct {
 type cluster struct {
 	url     string     // of an external broker, or ""
 	brokers *brokerSet // nil with an external one
+	listen  func(addr string) (net.Listener, error)
 	acting  sync.Mutex // one start or stop at a time
 
 	mu     sync.Mutex
@@ -43,8 +44,8 @@ type cluster struct {
 
 // startCluster starts a node at each address. With url "" it starts a broker for each in this
 // process, which keep their state in dir.
-func startCluster(ctx context.Context, url, dir string, addrs []string) (*cluster, error) {
-	cl := &cluster{url: url}
+func startCluster(ctx context.Context, url, dir string, addrs []string, listen func(addr string) (net.Listener, error)) (*cluster, error) {
+	cl := &cluster{url: url, listen: listen}
 	for _, addr := range addrs {
 		cl.places = append(cl.places, place{addr: addr, state: down})
 	}
@@ -117,7 +118,7 @@ func (cl *cluster) startNode(ctx context.Context, i int) (err error) {
 	if err != nil {
 		return fmt.Errorf("node %d: %w", i+1, err)
 	}
-	l, err := net.Listen("tcp", cl.at(i).addr)
+	l, err := cl.listen(cl.at(i).addr)
 	if err != nil {
 		bus.Close()
 		return err

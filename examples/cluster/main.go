@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -55,8 +56,9 @@ func main() {
 
 const (
 	statusInterval = 250 * time.Millisecond
-	loadSize       = 2 << 10 // bytes of a line that the program writes
-	longestPause   = 30      // seconds
+	loadSize       = 1 << 10  // bytes of a line that the program writes
+	burstSize      = 12 << 10 // and of one while a tab is stalled, which fills the buffers on the way to it
+	longestPause   = 30       // seconds
 )
 
 func run(ctx context.Context, out io.Writer, cfg config) error {
@@ -77,7 +79,7 @@ func run(ctx context.Context, out io.Writer, cfg config) error {
 		addrs = append(addrs, net.JoinHostPort(host, strconv.Itoa(first+1+i)))
 	}
 	fmt.Fprintln(out, "starting", cfg.nodes, "nodes")
-	cl, err := startCluster(ctx, cfg.nats, dir, addrs)
+	cl, err := startCluster(ctx, cfg.nats, dir, addrs, listenThin)
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func run(ctx context.Context, out io.Writer, cfg config) error {
 		c := &client{crowd: &p.crowd, dial: anyOf(cl.addrs)}
 		running.Go(func() { c.run(ctx) })
 		if i == 0 && cfg.rate > 0 {
-			running.Go(func() { writeLoad(ctx, c, cfg.rate) })
+			running.Go(func() { p.writeLoad(ctx, c) })
 		}
 	}
 	running.Go(p.publish)
@@ -111,14 +113,6 @@ func run(ctx context.Context, out io.Writer, cfg config) error {
 	return nil
 }
 
-// writeLoad writes lines that pages count but do not show.
-func writeLoad(ctx context.Context, c *client, rate int) {
-	text := strings.Repeat(".", loadSize)
-	for t := time.NewTicker(time.Second / time.Duration(rate)); c.send(ctx, 100, line{Kind: "load", Text: text}) == nil; {
-		<-t.C
-	}
-}
-
 // A page is the server behind page/.
 type page struct {
 	cluster  *cluster
@@ -126,9 +120,26 @@ type page struct {
 	ctx      context.Context
 	crowd    crowd
 	watchers websocket.Group
+	stalled  atomic.Int32 // tabs
 
 	mu   sync.Mutex
 	note string
+}
+
+// writeLoad writes lines that pages count but do not show.
+func (p *page) writeLoad(ctx context.Context, c *client) {
+	text := strings.Repeat(".", burstSize)
+	t := time.NewTicker(time.Second / time.Duration(p.cfg.rate))
+	for {
+		size := loadSize
+		if p.stalled.Load() > 0 {
+			size = burstSize
+		}
+		if c.send(ctx, 100, line{Kind: "load", Text: text[:size]}) != nil {
+			return
+		}
+		<-t.C
+	}
 }
 
 func (p *page) handler() http.Handler {
@@ -155,6 +166,8 @@ func (p *page) handler() http.Handler {
 	})
 	// A worker of the page stalls as long as this request takes.
 	mux.HandleFunc("GET /pause", func(w http.ResponseWriter, r *http.Request) {
+		p.stalled.Add(1)
+		defer p.stalled.Add(-1)
 		seconds, _ := strconv.Atoi(r.FormValue("seconds"))
 		select {
 		case <-time.After(time.Duration(min(max(seconds, 0), longestPause)) * time.Second):
@@ -231,10 +244,10 @@ type status struct {
 	Lost       int64        `json:"lost"`
 	Repeated   int64        `json:"repeated"`
 	Reconnects int64        `json:"reconnects"`
-	Back       int          `json:"back"`   // clients that reconnected since the last action
-	Half       int64        `json:"half"`   // milliseconds after which half of them were back
+	Back       int          `json:"back"`    // clients that reconnected since the last action
+	Half       int64        `json:"half"`    // milliseconds after which half of them were back
 	Longest    int64        `json:"longest"` // and 99 of 100
-	Pause      int64        `json:"pause"`  // milliseconds between two lines, at most
+	Pause      int64        `json:"pause"`   // milliseconds between two lines, at most
 }
 
 // publish tells the pages what is going on.
@@ -278,4 +291,21 @@ func (p *page) status() status {
 	}
 	s.Pause = p.crowd.pause.Milliseconds()
 	return s
+}
+
+// listenThin keeps the kernel from taking megabytes for a client that does not read, so that the page
+// soon shows the lag of one. A service is better off without it.
+func listenThin(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	return thinListener{l}, err
+}
+
+type thinListener struct{ net.Listener }
+
+func (l thinListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		tcp.SetWriteBuffer(32 << 10)
+	}
+	return nc, err
 }

@@ -30,7 +30,6 @@ const (
 	tailLength  = 2000 // events that a node has in memory
 	history     = 50   // events that a new client gets
 	readLimit   = 16 << 10
-	maxLag      = 256 << 10
 	helloWait   = 10 * time.Second // for a client's first message, and for a replayed one to leave
 	catchUpWait = 10 * time.Second // for the node to get as far as a client that comes from another one
 )
@@ -94,7 +93,6 @@ func startNode(id int, bus Bus, l net.Listener) (*node, error) {
 	}
 	n.epoch = bounds.Epoch
 	n.last = max(bounds.First, bounds.Last-min(bounds.Last, tailLength)+1) - 1
-	n.lines.MaxLag = maxLag
 	n.upgrader = websocket.Upgrader{
 		Group: &n.conns, Subprotocols: []string{subprotocol}, ReadLimit: readLimit, CheckOrigin: sameHost,
 		KeepAlive: websocket.KeepAlive{Interval: 20 * time.Second},

@@ -92,7 +92,7 @@ function pause(seconds) {
   } catch {
     // The server is gone, and the pause is over.
   }
-  postMessage({kind: "awake"});
+  postMessage({kind: "awake", open: answered}); // as far as is known yet
 }
 
 onmessage = ({data}) => {

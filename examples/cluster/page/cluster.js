@@ -67,8 +67,8 @@ function totals() {
   }
   const open = panes.filter(pane => pane.open).length;
   setText($("received"), sum("received").toLocaleString());
-  figure($("connected"), (latest.connected + open).toLocaleString(), ` of ${(latest.clients + panes.length).toLocaleString()}`);
-  if (latest.back > 0) figure($("recovery"), duration(latest.half), ` half, ${duration(latest.longest)} p99`);
+  figure($("connected"), (latest.connected + open).toLocaleString(), `of ${(latest.clients + panes.length).toLocaleString()}`);
+  if (latest.back > 0) figure($("recovery"), duration(latest.longest), `${latest.back.toLocaleString()} clients, half in ${duration(latest.half)}`);
   else figure($("recovery"), "–", "");
   setText($("pause"), latest.pause > 0 ? duration(latest.pause) : "–");
 }
@@ -130,6 +130,7 @@ class Pane {
     this.$(".power").onclick = () => tell({do: this.state === "down" ? "start" : "kill", node: this.node});
     this.$(".stall").onclick = () => {
       this.$(".stall").disabled = true;
+      this.beforeStall = this.ownText;
       this.own("waiting", "stalled");
       this.worker.postMessage({do: "pause", seconds: 15});
     };
@@ -148,6 +149,7 @@ class Pane {
 
   own(state, text) {
     this.open = state === "open";
+    this.ownText = text;
     this.$(".mine").dataset.state = state;
     setText(this.$(".mine"), text);
   }
@@ -163,7 +165,7 @@ class Pane {
       break;
     case "awake":
       this.$(".stall").disabled = false;
-      if (this.$(".mine").textContent === "stalled") this.own("waiting", "catching up");
+      this.own(message.open ? "open" : "waiting", this.beforeStall);
       break;
     case "line":
       this.add(message.name || "somebody", message.text, message.own);
