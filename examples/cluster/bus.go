@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -43,51 +44,18 @@ type Bounds struct {
 }
 
 const (
-	streamName  = "chat"
-	subject     = "chat.lines"
-	publishWait = 2 * time.Second        // for one attempt
-	heartbeat   = 500 * time.Millisecond // a consumer that is silent for two of them is made again
+	streamName = "chat"
+	subject    = "chat.lines"
+	stored     = "chat.stored" // where the stream's leader sends what it has stored
+	attempt    = time.Second   // for one request
+	recheck    = time.Second
 )
-
-type natsBus struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	replicas int
-}
-
-// openNATS connects to a server and waits until the stream is there, for which a cluster needs the
-// majority of its servers.
-func openNATS(ctx context.Context, url string, replicas int, options ...nats.Option) (*natsBus, error) {
-	nc, err := nats.Connect(url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))...)
-	if err != nil {
-		return nil, err
-	}
-	b := &natsBus{nc: nc, replicas: replicas}
-	if b.js, err = jetstream.New(nc); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	if _, err := b.Bounds(ctx); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return b, nil
-}
-
-func (b *natsBus) Close() { b.nc.Close() }
-
-func (b *natsBus) Publish(ctx context.Context, id string, data []byte) error {
-	return retry(ctx, func(ctx context.Context) error {
-		_, err := b.js.Publish(ctx, subject, data, jetstream.WithMsgID(id))
-		return err
-	})
-}
 
 // retry calls f until it succeeds. While a cluster elects a leader requests fail or go unanswered.
 func retry(ctx context.Context, f func(context.Context) error) error {
 	for {
-		attempt, cancel := context.WithTimeout(ctx, publishWait)
-		err := f(attempt)
+		once, cancel := context.WithTimeout(ctx, attempt)
+		err := f(once)
 		cancel()
 		if err == nil || errors.Is(err, nats.ErrConnectionClosed) {
 			return err
@@ -100,48 +68,111 @@ func retry(ctx context.Context, f func(context.Context) error) error {
 	}
 }
 
+// A natsBus gets new events as they are stored, and what it missed of them by their numbers, which
+// any replica answers. No consumer is involved, so that none has to be replaced with its server.
+type natsBus struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	stream   jetstream.Stream
+	replicas int
+}
+
+// openNATS connects to a server and waits until the stream is there, for which a cluster needs the
+// majority of its servers.
+func openNATS(ctx context.Context, url string, replicas int, options ...nats.Option) (*natsBus, error) {
+	nc, err := nats.Connect(url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(200*time.Millisecond))...)
+	if err != nil {
+		return nil, err
+	}
+	b := &natsBus{nc: nc, replicas: replicas}
+	if b.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(attempt)); err == nil {
+		err = retry(ctx, func(ctx context.Context) (err error) {
+			b.stream, err = b.js.CreateOrUpdateStream(ctx, b.config())
+			return err
+		})
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *natsBus) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: streamName, Subjects: []string{subject}, Storage: jetstream.MemoryStorage, Replicas: b.replicas,
+		MaxMsgs: 100_000, MaxBytes: 64 << 20, Duplicates: 2 * time.Minute, AllowDirect: true,
+		RePublish: &jetstream.RePublish{Source: subject, Destination: stored},
+	}
+}
+
+func (b *natsBus) Close() { b.nc.Close() }
+
+func (b *natsBus) Publish(ctx context.Context, id string, data []byte) error {
+	return retry(ctx, func(ctx context.Context) error {
+		_, err := b.js.Publish(ctx, subject, data, jetstream.WithMsgID(id))
+		return err
+	})
+}
+
 func (b *natsBus) Subscribe(ctx context.Context, since uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		consumer, err := b.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: since + 1, MaxResetAttempts: 2,
-		})
+		live := make(chan *nats.Msg, 1024) // what does not fit in comes by its number
+		subscription, err := b.nc.ChanSubscribe(stored, live)
 		if err != nil {
 			yield(Event{}, err)
 			return
 		}
-		messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat), jetstream.PullExpiry(10*heartbeat))
-		if err != nil {
-			yield(Event{}, err)
-			return
-		}
-		defer messages.Stop()
-		for {
-			m, err := messages.Next(jetstream.NextContext(ctx))
-			var meta *jetstream.MsgMetadata
-			if err == nil {
-				meta, err = m.Metadata()
+		defer subscription.Unsubscribe()
+		tick := time.NewTicker(recheck)
+		defer tick.Stop()
+		for byNumber := true; ; {
+			e, err := Event{}, error(nil)
+			if byNumber {
+				var m *jetstream.RawStreamMsg // the first of those after since
+				m, err = b.stream.GetMsg(ctx, since+1, jetstream.WithGetMsgSubject(subject))
+				if byNumber = !errors.Is(err, jetstream.ErrMsgNotFound); !byNumber {
+					continue
+				}
+				if err == nil {
+					e = Event{m.Sequence, m.Data}
+				}
+			} else {
+				select {
+				case m := <-live:
+					e.Data = m.Data
+					e.Seq, err = strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+					if byNumber = e.Seq > since+1; byNumber || err == nil && e.Seq <= since {
+						continue
+					}
+				case <-tick.C: // the newest may have been missed, or the stream begun anew
+					var bounds Bounds
+					if bounds, err = b.Bounds(ctx); err == nil && bounds.Last >= since {
+						byNumber = true
+						continue
+					}
+					err = errors.Join(err, errors.New("the stream ends before what was seen of it"))
+				case <-ctx.Done():
+					err = ctx.Err()
+				}
 			}
-			if err != nil {
-				yield(Event{}, err)
+			if !yield(e, err) || err != nil {
 				return
 			}
-			if !yield(Event{Seq: meta.Sequence.Stream, Data: m.Data()}, nil) {
-				return
-			}
+			since = e.Seq
 		}
 	}
 }
 
-// Bounds creates the stream if there is none.
+// Bounds creates the stream if it was lost.
 func (b *natsBus) Bounds(ctx context.Context) (bounds Bounds, err error) {
-	config := jetstream.StreamConfig{
-		Name: streamName, Subjects: []string{subject}, Storage: jetstream.MemoryStorage, Replicas: b.replicas,
-		MaxMsgs: 100_000, MaxBytes: 64 << 20, Duplicates: 2 * time.Minute,
-	}
 	err = retry(ctx, func(ctx context.Context) error {
-		stream, err := b.js.CreateOrUpdateStream(ctx, config)
+		info, err := b.stream.Info(ctx)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			_, err = b.js.CreateOrUpdateStream(ctx, b.config())
+			return errors.Join(errors.New("the stream was lost"), err)
+		}
 		if err == nil {
-			info := stream.CachedInfo()
 			bounds = Bounds{info.Created.UTC().Format(time.RFC3339Nano), info.State.FirstSeq, info.State.LastSeq}
 		}
 		return err
