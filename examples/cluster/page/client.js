@@ -15,7 +15,7 @@ let gone = 0; // when the connection ended
 let pending = []; // sent, and not come back yet
 let sent = 0;
 let id = "";
-const counts = {received: 0, lost: 0, repeated: 0, replayed: 0};
+const counts = {received: 0, lost: 0, repeated: 0};
 
 function connect(port) {
   clearTimeout(timer);
@@ -57,9 +57,9 @@ function receive(message) {
     return;
   }
   if (message.lost && since !== undefined) {
-    const n = message.epoch && message.epoch !== epoch ? 1 : message.since - since;
-    counts.lost += n;
-    postMessage({kind: "notice", text: "lines are missing here: the log no longer has them"});
+    const anew = message.epoch !== undefined && message.epoch !== epoch;
+    counts.lost += anew ? 1 : message.since - since; // how many an older log had more, nobody knows
+    postMessage({kind: "notice", text: anew ? "The log was begun anew: lines may be missing here." : "Lines are missing here: the log no longer has them."});
   }
   epoch = message.epoch ?? epoch;
   since = message.since;
@@ -117,4 +117,4 @@ onmessage = ({data}) => {
     pause(data.seconds);
   }
 };
-setInterval(() => postMessage({kind: "counts", ...counts}), 250);
+setInterval(() => postMessage({kind: "counts", pending: pending.length, ...counts}), 250);

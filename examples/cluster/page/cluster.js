@@ -35,6 +35,7 @@ function connect() {
     say("waiting", "offline; trying again");
     latest = null;
     reconnects = undefined;
+    panes.forEach(pane => pane.showState("unknown"));
     enable();
     timer = setTimeout(connect, wait * 1000);
   };
@@ -68,7 +69,7 @@ function totals() {
   const open = panes.filter(pane => pane.open).length;
   setText($("received"), sum("received").toLocaleString());
   figure($("connected"), (latest.connected + open).toLocaleString(), `of ${(latest.clients + panes.length).toLocaleString()}`);
-  if (latest.back > 0) figure($("recovery"), duration(latest.longest), `${latest.back.toLocaleString()} clients, half in ${duration(latest.half)}`);
+  if (latest.back > 0) figure($("recovery"), duration(latest.longest), `${count(latest.back, "client")}, half in ${duration(latest.half)}`);
   else figure($("recovery"), "–", "");
   setText($("pause"), latest.pause > 0 ? duration(latest.pause) : "–");
 }
@@ -81,6 +82,10 @@ function figure(element, text, more) {
 
 function duration(ms) {
   return ms < 1000 ? Math.round(ms) + " ms" : (ms / 1000).toFixed(1) + " s";
+}
+
+function count(n, what) {
+  return n.toLocaleString() + " " + what + (n === 1 ? "" : "s");
 }
 
 function setText(element, text) {
@@ -158,10 +163,11 @@ class Pane {
     switch (message.kind) {
     case "counts":
       this.counts = message;
+      if (!this.open && message.pending > 0) setText(this.$(".resumed"), count(message.pending, "line") + " to send");
       break;
     case "state":
       this.own(message.state, message.state === "open" ? "this tab is at node " + message.node : message.text);
-      if (message.back) setText(this.$(".resumed"), "resumed after " + duration(message.back));
+      if (message.state === "open") setText(this.$(".resumed"), message.back ? "resumed after " + duration(message.back) : "");
       break;
     case "awake":
       this.$(".stall").disabled = false;
@@ -190,11 +196,15 @@ class Pane {
     if (atEnd || own) list.scrollTop = list.scrollHeight;
   }
 
+  showState(state) {
+    this.state = state;
+    this.$(".state").dataset.state = state;
+    setText(this.$(".state"), state);
+  }
+
   show(node) {
     if (this.state !== undefined && this.state !== "up" && node.state === "up") this.worker.postMessage({do: "home"});
-    this.state = node.state;
-    this.$(".state").dataset.state = node.state;
-    setText(this.$(".state"), node.state);
+    this.showState(node.state);
     setText(this.$(".power"), node.state === "down" || node.state === "starting" ? "Start" : "Kill");
     setText(this.$(".members"), node.members.toLocaleString());
     setText(this.$(".blocked"), node.blocked.toLocaleString());
