@@ -77,13 +77,13 @@ type Upgrader struct {
 	// Conn.SetReadLimit. Zero means the default of 64 MiB, a negative value no limit.
 	ReadLimit int64
 
+	// Trace is told what happens on the connections. Nil: off.
+	Trace *Trace
+
 	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
 	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
 	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
 	Group *Group
-
-	// Trace is told what happens on the connections. Nil: off.
-	Trace *Trace
 }
 
 // upgrade is what a request and an Upgrader agreed on.

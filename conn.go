@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -233,12 +234,13 @@ func (c *Conn) closeCause(op string) error {
 	return c.netClosed(op)
 }
 
-func (c *Conn) netClosed(op string) error {
-	err := &net.OpError{Op: op, Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(), Err: net.ErrClosed}
-	if err.Source != nil {
-		err.Net = err.Source.Network()
-	}
-	return err
+// netClosed is the error of package net for an operation on a connection that is closed.
+func (c *Conn) netClosed(op string) error { return connError(op, c.nc, net.ErrClosed) }
+
+// netTimeout is the error of package net for an operation whose deadline has passed, but that it
+// does not call itself temporary.
+func (c *Conn) netTimeout(op string) error {
+	return permanent(connError(op, c.nc, os.ErrDeadlineExceeded))
 }
 
 // netError translates an error of nc if this end closed it.

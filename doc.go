@@ -46,11 +46,23 @@
 // [Conn.ReadMessage] returns it in a slice that belongs to the caller; [Conn.Messages] ranges over all
 // of them and lends the same memory again and again; [Conn.NextReader] streams one of any size.
 // [Conn.WriteMessage] sends a message in one frame; [Conn.NextWriter] streams one, and it is complete
-// when the writer is closed. [PreparedMessage] is for one message to many connections.
+// when the writer is closed. [Group] is for messages to many connections.
 // [Conn.ReadJSON] and [Conn.WriteJSON] do what they say, [JoinMessages] makes one stream of all messages.
 //
 // Text is UTF-8. What comes in is checked while it arrives, and the connection fails with close code
 // 1007 at the first byte that cannot be right (RFC 6455 §8.1). What goes out is not checked.
+//
+// # Groups
+//
+// A [Group] sends messages to many connections:
+//
+//	var group websocket.Group
+//	group.Add(c)
+//	group.Broadcast(websocket.TextMessage, []byte("hello"))
+//
+// A message is framed, compressed and kept once, and no member is waited for. One that lags by more
+// than Group.MaxLag is closed or misses messages. With Upgrader.Group all connections of a server are
+// members, and Group.Shutdown ends them.
 //
 // # Control frames
 //
@@ -98,8 +110,8 @@
 // returns nil only if the peer's close frame came. Always defer a Close; it does no harm after a
 // Shutdown. When the peer closes, its code is sent back and reads return a [*CloseError].
 //
-// The http.Server forgets a connection when it is upgraded. A server that ends calls Shutdown with
-// [CloseGoingAway] on its connections itself.
+// The http.Server forgets a connection when it is upgraded. Upgrader.Group has them all, and
+// [Group.Shutdown] with [CloseGoingAway] ends them: see its example.
 //
 // # Errors
 //
@@ -115,6 +127,7 @@
 //	a deadline passed                    Is os.ErrDeadlineExceeded          the same
 //	a context ended                      Is context.Cause(ctx)              the same
 //	KeepAlive found the peer gone        Is os.ErrDeadlineExceeded          the same
+//	a Group found it too slow            ErrSlowMember                      the same
 //	we called Close                      Is net.ErrClosed                   the same
 //
 // "Is" means [errors.Is]; the other errors come unwrapped. Where a rule was broken, the close frame
@@ -130,7 +143,7 @@
 // depending on the level, and to inflate 80 KB, 110 KB if the message has more than 32 KiB; both come
 // from pools and are held only while a message is in work. With ContextTakeover later messages refer
 // to earlier ones: several times smaller if they are short and alike, for about 1 MB per connection that
-// sends and 32 KiB per connection that receives.
+// sends and 32 KiB per connection that receives. In a [Group] all members share one compressor.
 //
 // The length of a compressed message tells something of its content. Do not compress a secret
 // together with text that an attacker chooses.

@@ -1,4 +1,4 @@
-package websocket
+package websocket_test
 
 // Runnable examples of Trace and Redial; see example_test.go for exampleServer.
 
@@ -8,29 +8,31 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/tautws/websocket"
 )
 
 func ExampleTrace() {
 	var sent, received atomic.Int64
 	closed := make(chan error, 1)
-	url, stop := exampleServer(&Upgrader{Trace: &Trace{
-		Message: func(c *Conn, out bool, messageType, size, wire int) {
+	url, stop := exampleServer(&websocket.Upgrader{Trace: &websocket.Trace{
+		Message: func(c *websocket.Conn, out bool, messageType, size, wire int) {
 			if out {
 				sent.Add(int64(wire))
 			} else {
 				received.Add(int64(wire))
 			}
 		},
-		Closed: func(c *Conn, err error) { closed <- err },
+		Closed: func(c *websocket.Conn, err error) { closed <- err },
 	}}, exampleEcho)
 	defer stop()
 
-	c, _, err := DefaultDialer.Dial(url, nil)
+	c, _, err := websocket.DefaultDialer.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	c.WriteMessage(TextMessage, []byte("hello"))
+	c.WriteMessage(websocket.TextMessage, []byte("hello"))
 	c.ReadMessage()
 	c.Shutdown(context.Background(), 4000, "done")
 	err = <-closed
@@ -40,20 +42,20 @@ func ExampleTrace() {
 }
 
 func ExampleDialer_Redial() {
-	url, stop := exampleServer(&Upgrader{}, func(c *Conn) {
-		c.WriteMessage(TextMessage, []byte("news"))
-		c.Shutdown(context.Background(), CloseServiceRestart, "")
+	url, stop := exampleServer(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.WriteMessage(websocket.TextMessage, []byte("news"))
+		c.Shutdown(context.Background(), websocket.CloseServiceRestart, "")
 	})
 	defer stop()
 
-	backoff := Backoff{
+	backoff := websocket.Backoff{
 		Min: time.Millisecond, // a real client leaves it zero
 		Fatal: func(err error, resp *http.Response) bool {
 			return resp != nil && resp.StatusCode == http.StatusGone
 		},
 	}
 	connections := 0
-	for c, err := range DefaultDialer.Redial(context.Background(), url, nil, backoff) {
+	for c, err := range websocket.DefaultDialer.Redial(context.Background(), url, nil, backoff) {
 		if err != nil {
 			fmt.Println(err) // the next attempt follows
 			continue

@@ -1,4 +1,4 @@
-package websocket
+package websocket_test
 
 // Runnable examples of what makes something else of a Conn, or a Conn of something else.
 
@@ -11,12 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/tautws/websocket"
 )
 
 // A protocol made for TCP, here one of lines, over messages.
 func ExampleConn_Stream() {
-	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
-		nc := c.Stream(BinaryMessage)
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		nc := c.Stream(websocket.BinaryMessage)
 		defer nc.Close()
 		for lines := bufio.NewScanner(nc); lines.Scan(); {
 			fmt.Fprintf(nc, "you said %s\n", lines.Text())
@@ -24,7 +26,7 @@ func ExampleConn_Stream() {
 	})
 	defer stop()
 
-	nc := c.Stream(BinaryMessage)
+	nc := c.Stream(websocket.BinaryMessage)
 	fmt.Fprint(nc, "hel")
 	fmt.Fprint(nc, "lo\nbye\n") // boundaries of messages mean nothing
 	replies := bufio.NewScanner(nc)
@@ -49,12 +51,12 @@ func ExampleConn_Stream() {
 // A server that only writes, until the client is gone.
 func ExampleConn_CloseRead() {
 	ended := make(chan error, 1)
-	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
 		ctx := c.CloseRead(context.Background())
 		for tick := time.Tick(time.Millisecond); ; {
 			select {
 			case <-tick:
-				c.WriteMessage(TextMessage, []byte("tick"))
+				c.WriteMessage(websocket.TextMessage, []byte("tick"))
 			case <-ctx.Done():
 				ended <- context.Cause(ctx)
 				return
@@ -65,7 +67,7 @@ func ExampleConn_CloseRead() {
 
 	_, p, _ := c.ReadMessage()
 	fmt.Printf("%s\n", p)
-	c.Shutdown(context.Background(), CloseNormalClosure, "enough")
+	c.Shutdown(context.Background(), websocket.CloseNormalClosure, "enough")
 	fmt.Println(<-ended)
 	// Output:
 	// tick
@@ -74,8 +76,8 @@ func ExampleConn_CloseRead() {
 
 // Messages ends by itself when the server closes normally. Whether to connect again depends on how.
 func ExampleConn_Err() {
-	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
-		c.Shutdown(context.Background(), CloseGoingAway, "restart")
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.Shutdown(context.Background(), websocket.CloseGoingAway, "restart")
 	})
 	defer stop()
 
@@ -86,7 +88,7 @@ func ExampleConn_Err() {
 		}
 		fmt.Printf("%s\n", m.Data)
 	}
-	if IsCloseError(c.Err(), CloseGoingAway) {
+	if websocket.IsCloseError(c.Err(), websocket.CloseGoingAway) {
 		fmt.Println("connect again:", c.Err())
 	}
 	// Output: connect again: websocket: close 1001 (going away): restart
@@ -111,7 +113,7 @@ func ExampleNewConn() {
 		if err != nil {
 			return
 		}
-		server := NewConn(nc, ConnOptions{Server: true, EnableCompression: true})
+		server := websocket.NewConn(nc, websocket.ConnOptions{Server: true, EnableCompression: true})
 		defer server.Close()
 		exampleEcho(server)
 	}()
@@ -121,11 +123,11 @@ func ExampleNewConn() {
 		fmt.Println(err)
 		return
 	}
-	client := NewConn(nc, ConnOptions{EnableCompression: true})
-	client.WriteMessage(TextMessage, []byte("hello"))
+	client := websocket.NewConn(nc, websocket.ConnOptions{EnableCompression: true})
+	client.WriteMessage(websocket.TextMessage, []byte("hello"))
 	_, p, err := client.ReadMessage()
 	fmt.Printf("%s %v\n", p, err)
-	fmt.Println(client.Shutdown(context.Background(), CloseNormalClosure, ""))
+	fmt.Println(client.Shutdown(context.Background(), websocket.CloseNormalClosure, ""))
 	// Output:
 	// hello <nil>
 	// <nil>
@@ -133,7 +135,7 @@ func ExampleNewConn() {
 
 // A test of a function that serves a connection, without a network.
 func ExamplePipe() {
-	shout := func(c *Conn) {
+	shout := func(c *websocket.Conn) {
 		defer c.Close()
 		for m, err := range c.Messages(context.Background()) {
 			if err != nil || c.WriteMessage(m.Type, append(m.Data, '!')) != nil {
@@ -142,12 +144,12 @@ func ExamplePipe() {
 		}
 	}
 
-	client, server := Pipe(ConnOptions{})
+	client, server := websocket.Pipe(websocket.ConnOptions{})
 	go shout(server)
-	client.WriteMessage(TextMessage, []byte("hello"))
+	client.WriteMessage(websocket.TextMessage, []byte("hello"))
 	_, p, err := client.ReadMessage()
 	fmt.Printf("%s %v\n", p, err)
-	fmt.Println(client.Shutdown(context.Background(), CloseNormalClosure, ""))
+	fmt.Println(client.Shutdown(context.Background(), websocket.CloseNormalClosure, ""))
 	// Output:
 	// hello! <nil>
 	// <nil>

@@ -1,10 +1,7 @@
-package websocket
+package websocket_test
 
-// Runnable examples, one for each thing a program does. Every one talks over a
-// real connection, and none depends on time to come out right.
-//
-// They are inside the package, as a test file that imported it by its path
-// would pull that path into every program where this module replaces another.
+// Runnable examples, one for each thing a program does. Every one talks over a real connection, and
+// none depends on time to come out right.
 
 import (
 	"context"
@@ -18,11 +15,13 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tautws/websocket"
 )
 
 // exampleServer serves each connection with handle until the returned function is
 // called, which waits for the handlers to return.
-func exampleServer(u *Upgrader, handle func(*Conn)) (url string, stop func()) {
+func exampleServer(u *websocket.Upgrader, handle func(*websocket.Conn)) (url string, stop func()) {
 	var handlers sync.WaitGroup
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handlers.Add(1)
@@ -42,9 +41,9 @@ func exampleServer(u *Upgrader, handle func(*Conn)) (url string, stop func()) {
 
 // exampleConn is exampleServer with one connection to it, which stop closes
 // first.
-func exampleConn(u *Upgrader, handle func(*Conn)) (c *Conn, stop func()) {
+func exampleConn(u *websocket.Upgrader, handle func(*websocket.Conn)) (c *websocket.Conn, stop func()) {
 	url, stopServer := exampleServer(u, handle)
-	c, _, err := DefaultDialer.Dial(url, nil)
+	c, _, err := websocket.DefaultDialer.Dial(url, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -55,7 +54,7 @@ func exampleConn(u *Upgrader, handle func(*Conn)) (c *Conn, stop func()) {
 }
 
 // exampleEcho sends every message back.
-func exampleEcho(c *Conn) {
+func exampleEcho(c *websocket.Conn) {
 	for m, err := range c.Messages(context.Background()) {
 		if err != nil || c.WriteMessage(m.Type, m.Data) != nil {
 			return
@@ -64,7 +63,7 @@ func exampleEcho(c *Conn) {
 }
 
 func ExampleUpgrader() {
-	var upgrader Upgrader
+	var upgrader websocket.Upgrader
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
@@ -95,7 +94,7 @@ func ExampleUpgrader() {
 }
 
 func ExampleUpgrader_origins() {
-	url, stop := exampleServer(&Upgrader{
+	url, stop := exampleServer(&websocket.Upgrader{
 		Origins: []string{"https://app.example.com", "https://*.example.org"},
 	}, exampleEcho)
 	defer stop()
@@ -106,7 +105,7 @@ func ExampleUpgrader_origins() {
 		"https://example.org", // not below example.org
 		"https://evil.example",
 	} {
-		c, resp, err := DefaultDialer.Dial(url, http.Header{"Origin": {origin}})
+		c, resp, err := websocket.DefaultDialer.Dial(url, http.Header{"Origin": {origin}})
 		fmt.Println(resp.StatusCode, origin)
 		if err == nil {
 			c.Close()
@@ -121,16 +120,16 @@ func ExampleUpgrader_origins() {
 }
 
 func ExampleUpgrader_requireSubprotocol() {
-	url, stop := exampleServer(&Upgrader{
+	url, stop := exampleServer(&websocket.Upgrader{
 		Subprotocols:       []string{"chat.v2", "chat.v1"},
 		RequireSubprotocol: true,
 	}, exampleEcho)
 	defer stop()
 
-	_, resp, err := DefaultDialer.Dial(url, nil)
-	fmt.Println(resp.StatusCode, err == ErrBadHandshake)
+	_, resp, err := websocket.DefaultDialer.Dial(url, nil)
+	fmt.Println(resp.StatusCode, err == websocket.ErrBadHandshake)
 
-	d := Dialer{Subprotocols: []string{"chat.v1", "chat.v2"}}
+	d := websocket.Dialer{Subprotocols: []string{"chat.v1", "chat.v2"}}
 	c, _, err := d.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -146,10 +145,10 @@ func ExampleUpgrader_requireSubprotocol() {
 func ExampleUpgrader_writeDelay() {
 	// Replies to messages that arrived together leave together. A server that
 	// wants each reply on its way at once says so.
-	c, stop := exampleConn(&Upgrader{WriteDelay: -1}, exampleEcho)
+	c, stop := exampleConn(&websocket.Upgrader{WriteDelay: -1}, exampleEcho)
 	defer stop()
 	for i := range 3 {
-		c.WriteMessage(TextMessage, fmt.Append(nil, "message ", i))
+		c.WriteMessage(websocket.TextMessage, fmt.Append(nil, "message ", i))
 	}
 	for range 3 {
 		_, p, err := c.ReadMessage()
@@ -162,17 +161,17 @@ func ExampleUpgrader_writeDelay() {
 }
 
 func ExampleDialer() {
-	url, stop := exampleServer(&Upgrader{}, exampleEcho)
+	url, stop := exampleServer(&websocket.Upgrader{}, exampleEcho)
 	defer stop()
 
-	d := Dialer{HandshakeTimeout: 10 * time.Second}
+	d := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
 	c, _, err := d.DialContext(context.Background(), url, http.Header{"Authorization": {"Bearer token"}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
-	if err := c.WriteMessage(TextMessage, []byte("hello")); err != nil {
+	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -185,8 +184,8 @@ func ExampleDialer_refused() {
 	srv := httptest.NewServer(http.NotFoundHandler())
 	defer srv.Close()
 
-	_, resp, err := DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
-	if errors.Is(err, ErrBadHandshake) {
+	_, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if errors.Is(err, websocket.ErrBadHandshake) {
 		body, _ := io.ReadAll(resp.Body)
 		fmt.Printf("%v\n%s", err, body)
 	}
@@ -197,13 +196,13 @@ func ExampleDialer_refused() {
 
 func ExampleKeepAlive() {
 	gone := make(chan struct{})
-	url, stop := exampleServer(&Upgrader{}, func(*Conn) {
+	url, stop := exampleServer(&websocket.Upgrader{}, func(*websocket.Conn) {
 		<-gone // reads nothing, so it answers no ping
 	})
 	defer stop()
 	defer close(gone)
 
-	d := Dialer{KeepAlive: KeepAlive{Interval: 10 * time.Millisecond}}
+	d := websocket.Dialer{KeepAlive: websocket.KeepAlive{Interval: 10 * time.Millisecond}}
 	c, _, err := d.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -216,14 +215,14 @@ func ExampleKeepAlive() {
 }
 
 func ExampleProtocolError() {
-	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
 		_, _, err := c.ReadMessage()
-		var broken *ProtocolError
+		var broken *websocket.ProtocolError
 		if errors.As(err, &broken) {
 			fmt.Println("server:", broken.Code, broken.Text)
 		}
 	})
-	c.WriteMessage(TextMessage, []byte("caf\xe9")) // Latin-1, not UTF-8
+	c.WriteMessage(websocket.TextMessage, []byte("caf\xe9")) // Latin-1, not UTF-8
 	_, _, err := c.ReadMessage()
 	stop()
 	fmt.Println("client:", err)
@@ -233,11 +232,11 @@ func ExampleProtocolError() {
 }
 
 func ExampleCompressionOptions() {
-	options := CompressionOptions{ContextTakeover: true, Threshold: 128}
-	url, stop := exampleServer(&Upgrader{EnableCompression: true, Compression: options}, exampleEcho)
+	options := websocket.CompressionOptions{ContextTakeover: true, Threshold: 128}
+	url, stop := exampleServer(&websocket.Upgrader{EnableCompression: true, Compression: options}, exampleEcho)
 	defer stop()
 
-	d := Dialer{EnableCompression: true, Compression: options}
+	d := websocket.Dialer{EnableCompression: true, Compression: options}
 	c, resp, err := d.Dial(url, nil)
 	if err != nil {
 		fmt.Println(err)
@@ -247,9 +246,9 @@ func ExampleCompressionOptions() {
 	fmt.Println(resp.Header["Sec-Websocket-Extensions"])
 
 	c.EnableWriteCompression(false) // for a message with a secret in it
-	c.WriteMessage(TextMessage, []byte("secret"))
+	c.WriteMessage(websocket.TextMessage, []byte("secret"))
 	c.EnableWriteCompression(true)
-	c.WriteMessage(TextMessage, []byte(strings.Repeat("status ", 100)))
+	c.WriteMessage(websocket.TextMessage, []byte(strings.Repeat("status ", 100)))
 	for range 2 {
 		_, p, err := c.ReadMessage()
 		fmt.Println(len(p), err)
@@ -261,17 +260,17 @@ func ExampleCompressionOptions() {
 }
 
 func ExamplePreparedMessage() {
-	news, err := NewPreparedMessage(TextMessage, []byte("to all"))
+	news, err := websocket.NewPreparedMessage(websocket.TextMessage, []byte("to all"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	url, stop := exampleServer(&Upgrader{}, func(c *Conn) {
+	url, stop := exampleServer(&websocket.Upgrader{}, func(c *websocket.Conn) {
 		c.WritePreparedMessage(news) // framed once, whatever the number of connections
 	})
 	defer stop()
 	for range 3 {
-		c, _, _ := DefaultDialer.Dial(url, nil)
+		c, _, _ := websocket.DefaultDialer.Dial(url, nil)
 		_, p, err := c.ReadMessage()
 		fmt.Printf("%s %v\n", p, err)
 		c.Close()
@@ -283,15 +282,15 @@ func ExamplePreparedMessage() {
 }
 
 func ExampleJoinMessages() {
-	c, stop := exampleConn(&Upgrader{}, func(c *Conn) {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
 		for _, line := range []string{`{"n":1}`, `{"n":2}`} {
-			c.WriteMessage(TextMessage, []byte(line))
+			c.WriteMessage(websocket.TextMessage, []byte(line))
 		}
-		c.Shutdown(context.Background(), CloseNormalClosure, "that was all")
+		c.Shutdown(context.Background(), websocket.CloseNormalClosure, "that was all")
 	})
 	defer stop()
 
-	values := json.NewDecoder(JoinMessages(c, "\n"))
+	values := json.NewDecoder(websocket.JoinMessages(c, "\n"))
 	for {
 		var v struct{ N int }
 		if err := values.Decode(&v); err != nil {
@@ -304,4 +303,274 @@ func ExampleJoinMessages() {
 	// 1
 	// 2
 	// websocket: close 1000 (normal): that was all
+}
+
+// Runnable examples of the methods of Conn; see example_test.go for exampleConn.
+
+func ExampleConn_Messages() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.WriteMessage(websocket.TextMessage, []byte("one"))
+		c.WriteMessage(websocket.TextMessage, []byte("two"))
+		c.Shutdown(context.Background(), websocket.CloseNormalClosure, "")
+	})
+	defer stop()
+
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			fmt.Println(err) // not for a normal close
+			return
+		}
+		fmt.Printf("%s\n", m.Data)
+	}
+	fmt.Println("closed")
+	// Output:
+	// one
+	// two
+	// closed
+}
+
+func ExampleConn_ReadMessageContext() {
+	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
+	defer stop()
+
+	// Nothing comes, so the context ends the wait.
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Millisecond, errors.New("nobody spoke"))
+	defer cancel()
+	_, _, err := c.ReadMessageContext(ctx)
+	fmt.Println(err, errors.Is(err, context.DeadlineExceeded))
+
+	// The connection has lost nothing by it.
+	c.WriteMessage(websocket.TextMessage, []byte("still here"))
+	_, p, err := c.ReadMessageContext(context.Background())
+	fmt.Printf("%s %v\n", p, err)
+	// Output:
+	// websocket: nobody spoke true
+	// still here <nil>
+}
+
+func ExampleConn_NextReaderContext() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20))
+		c.ReadMessage() // until the client is done
+	})
+	defer stop()
+
+	_, r, err := c.NextReaderContext(context.Background())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	n, err := io.Copy(io.Discard, r) // noContext the whole message in memory
+	fmt.Println(n, err)
+	// Output: 1048576 <nil>
+}
+
+func ExampleConn_WriteMessageContext() {
+	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
+	defer stop()
+
+	// A message on its way: it holds the connection until its writer is closed.
+	w, _ := c.NextWriter(websocket.BinaryMessage)
+	w.Write(make([]byte, 100_000))
+
+	// This one gives up waiting for it. Nothing of it was sent.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	err := c.WriteMessageContext(ctx, websocket.TextMessage, []byte("too late"))
+	fmt.Println(err)
+
+	w.Close()
+	err = c.WriteMessageContext(context.Background(), websocket.TextMessage, []byte("in time"))
+	fmt.Println(err)
+	// Output:
+	// websocket: context deadline exceeded
+	// <nil>
+}
+
+func ExampleConn_NextWriterContext() {
+	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
+	defer stop()
+
+	w, err := c.NextWriterContext(context.Background(), websocket.TextMessage)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i := range 3 {
+		fmt.Fprintf(w, "%d ", i)
+	}
+	if err := w.Close(); err != nil { // the message is sent here
+		fmt.Println(err)
+		return
+	}
+	_, p, err := c.ReadMessage()
+	fmt.Printf("%s%v\n", p, err)
+	// Output: 0 1 2 <nil>
+}
+
+func ExampleConn_WriteMessage() {
+	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
+	defer stop()
+
+	// Any goroutine may write; no lock is needed.
+	for range 10 {
+		go c.WriteMessage(websocket.TextMessage, []byte("hello"))
+	}
+	for range 10 {
+		if _, p, err := c.ReadMessage(); err != nil || string(p) != "hello" {
+			fmt.Println(p, err)
+			return
+		}
+	}
+	fmt.Println("ten whole messages")
+	// Output: ten whole messages
+}
+
+func ExampleConn_Flush() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		for m, err := range c.Messages(context.Background()) {
+			if err != nil {
+				return
+			}
+			c.WriteMessage(websocket.TextMessage, []byte("working"))
+			c.Flush() // it may not wait for the work
+			c.WriteMessage(m.Type, []byte(strings.ToUpper(string(m.Data))))
+		}
+	})
+	defer stop()
+
+	c.WriteMessage(websocket.TextMessage, []byte("shout"))
+	for range 2 {
+		_, p, err := c.ReadMessage()
+		fmt.Printf("%s %v\n", p, err)
+	}
+	// Output:
+	// working <nil>
+	// SHOUT <nil>
+}
+
+func ExampleConn_Ping() {
+	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
+	defer stop()
+	go c.ReadMessage() // whoever reads sees the pong
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	fmt.Println(c.Ping(ctx))
+	// Output: <nil>
+}
+
+func ExampleConn_Shutdown() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		_, _, err := c.ReadMessage()
+		fmt.Println("server:", err)
+	})
+	defer stop()
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Shutdown(ctx, websocket.CloseGoingAway, "back at noon"); err != nil {
+		fmt.Println("no close frame came back:", err)
+	}
+	// Output: server: websocket: close 1001 (going away): back at noon
+}
+
+func ExampleConn_SetReadLimit() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.SetReadLimit(1000)
+		_, _, err := c.ReadMessage()
+		fmt.Println("server:", err, err == websocket.ErrReadLimit)
+	})
+	c.WriteMessage(websocket.TextMessage, make([]byte, 1001))
+	_, _, err := c.ReadMessage()
+	stop()
+	fmt.Println("client:", err)
+	// Output:
+	// server: websocket: read limit exceeded true
+	// client: websocket: close 1009 (message too big): message longer than the limit of 1000 bytes
+}
+
+func ExampleConn_WriteJSON() {
+	type move struct {
+		From, To string
+	}
+	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
+	defer stop()
+	if err := c.WriteJSON(move{"e2", "e4"}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	var m move
+	err := c.ReadJSON(&m)
+	fmt.Println(m.From, m.To, err)
+	// Output: e2 e4 <nil>
+}
+
+// Clients of a chat: what one says all get.
+func ExampleGroup() {
+	var room websocket.Group
+	welcome, err := websocket.NewPreparedMessage(websocket.TextMessage, []byte("welcome"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		room.Add(c, welcome)
+		for {
+			messageType, p, err := c.ReadMessage()
+			if err != nil {
+				return // the connection is closed now, and leaves the group
+			}
+			room.Broadcast(messageType, p)
+		}
+	})
+	defer stop()
+	c.WriteMessage(websocket.TextMessage, []byte("is anybody here?"))
+	for range 2 {
+		_, p, err := c.ReadMessage()
+		fmt.Printf("%s %v\n", p, err)
+	}
+	// Output:
+	// welcome <nil>
+	// is anybody here? <nil>
+}
+
+// http.Server.Shutdown does not know of the connections that Upgrade took over. Their Group ends them.
+func ExampleGroup_Shutdown() {
+	var conns websocket.Group
+	upgrader := websocket.Upgrader{Group: &conns}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.WriteMessage(websocket.TextMessage, []byte("hello"))
+		c.ReadMessage() // fails when the connection ends
+	}))
+	defer srv.Close()
+	goodbye := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		conns.Shutdown(ctx, websocket.CloseGoingAway, "back at noon")
+	}
+	srv.Config.RegisterOnShutdown(goodbye)
+
+	c, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	c.ReadMessage()
+
+	read := make(chan error)
+	go func() {
+		_, _, err := c.ReadMessage()
+		read <- err
+	}()
+	srv.Config.Shutdown(context.Background())
+	goodbye() // Server.Shutdown does not wait for the functions that it calls
+	fmt.Println(<-read)
+	// Output: websocket: close 1001 (going away): back at noon
 }

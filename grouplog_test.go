@@ -51,6 +51,20 @@ func TestLogFrames(t *testing.T) {
 	}
 }
 
+// What the members that join now are given does not keep the log.
+func TestGroupSnapshot(t *testing.T) {
+	g := Group{MaxLag: 1000}
+	g.BroadcastLatest("key", TextMessage, []byte("value"))
+	add(t, &g, newConn(new(memberConn), connConfig{isServer: true}))
+	if g.streams[0].snapshot == nil {
+		t.Fatal("no snapshot")
+	}
+	broadcast(t, &g, make([]byte, 300))
+	if g.streams[0].snapshot != nil {
+		t.Error("a snapshot that is far behind is kept")
+	}
+}
+
 // A memberConn is a net.Conn that takes everything or, stalled, nothing.
 type memberConn struct {
 	loopConn
@@ -283,4 +297,80 @@ func TestGroupMemberSize(t *testing.T) {
 	if size := reflect.TypeFor[groupMember]().Size(); size > 80 {
 		t.Errorf("a groupMember takes %d bytes", size)
 	}
+}
+
+// Connections join and leave while messages are broadcast: each gets a run of them without a gap.
+func TestGroupJoins(t *testing.T) {
+	joins := 10_000
+	var g Group
+	stop := make(chan struct{})
+	published := async(func() (n int) {
+		for ; ; n++ {
+			select {
+			case <-stop:
+				return n
+			default:
+				g.Broadcast(BinaryMessage, marked(n, 20))
+				runtime.Gosched()
+			}
+		}
+	})
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			for next.Add(1) <= int64(joins) {
+				nc := new(recordConn)
+				c := newConn(nc, connConfig{isServer: true})
+				if err := g.Add(c, &PreparedMessage{messageType: TextMessage, frame: appendFrame(nil, finBit|TextMessage, []byte("first"))}); err != nil {
+					t.Error(err)
+				}
+				for nc.size() < 100 {
+					runtime.Gosched()
+				}
+				c.Close()
+				frames, err := parseWire([]byte(nc.take()), false)
+				if err != nil || frames[0].payload != "first" {
+					t.Errorf("%v, %v", err, frames)
+					return
+				}
+				for i, f := range frames[2:] {
+					if a, b := markOf(t, []byte(frames[i+1].payload)), markOf(t, []byte(f.payload)); b != a+1 {
+						t.Errorf("%d after %d", b, a)
+					}
+				}
+			}
+		})
+	}
+	workers.Wait()
+	close(stop)
+	if n := <-published; n == 0 || g.Len() != 0 {
+		t.Errorf("%d messages, %d members are left", n, g.Len())
+	}
+}
+
+// A recordConn is a net.Conn that keeps what is written to it.
+type recordConn struct {
+	loopConn
+	mu sync.Mutex
+	b  []byte
+}
+
+func (c *recordConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.b = append(c.b, p...)
+	return len(p), nil
+}
+
+func (c *recordConn) size() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.b)
+}
+
+func (c *recordConn) take() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.b)
 }

@@ -544,6 +544,7 @@ func TestHTTP2ServerPeerEnds(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				synctest.Wait() // Upgrade has returned
 				test.end(c, s)
 				if err := <-errs; !test.want(err) {
 					t.Errorf("%T %v", err, err)

@@ -299,7 +299,11 @@ func TestNewConn(t *testing.T) {
 				go func() {
 					wantRead(t, server, "buffered")
 					wantRead(t, server, "too")
-					exampleEcho(server)
+					for m, err := range server.Messages(t.Context()) {
+						if err != nil || server.WriteMessage(m.Type, m.Data) != nil {
+							break
+						}
+					}
 					server.Close()
 				}()
 				for _, n := range []int{0, 10, 100_000} {

@@ -10,7 +10,7 @@ import "strconv"
 // on; writing methods return ErrCloseSent.
 type ProtocolError struct {
 	// Code is the close code sent to the peer: CloseProtocolError,
-	// CloseInvalidFramePayloadData or ClosePolicyViolation.
+	// CloseInvalidFramePayloadData or ClosePolicyViolation; of a Stream CloseUnsupportedData as well.
 	Code int
 	// Text names the rule that was broken. It was sent as the reason.
 	Text string

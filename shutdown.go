@@ -42,18 +42,26 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		c.read.deadline.expire() // for a read in progress
 	}
 	// A peer may read nothing until what it sends is read, so both go on at the same time.
-	sent := make(chan error, 1)
+	sent := make(chan struct{})
+	var sendErr error
 	go func() {
-		err := c.write.controlWithin(ctx, time.Time{}, CloseMessage, closePayload(code, text))
-		if err != nil && err != ErrCloseSent {
+		defer close(sent)
+		sendErr = c.write.controlWithin(ctx, time.Time{}, CloseMessage, closePayload(code, text))
+		if sendErr != nil && sendErr != ErrCloseSent {
 			c.closeNow() // no answer will come
 		}
-		sent <- err
 	}()
 	err := c.read.discardUntilClose(ctx)
+	if c.peerClosed.Load() {
+		// A close handler may have left the answer to Shutdown.
+		select {
+		case <-sent:
+		case <-time.After(closeWait):
+		}
+	}
 	c.Close()
-	if e := <-sent; e != nil && e != ErrCloseSent {
-		err = e
+	if <-sent; sendErr != nil && sendErr != ErrCloseSent {
+		err = sendErr
 	}
 	switch {
 	case c.peerClosed.Load():

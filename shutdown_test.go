@@ -398,3 +398,53 @@ func TestEndOverTLS(t *testing.T) {
 		})
 	}
 }
+
+// Where a close handler does not answer the peer's close frame, Shutdown does, with its own code.
+func TestShutdownAnswers(t *testing.T) {
+	for _, o := range []ConnOptions{{}, {EnableCompression: true}} {
+		for range 20 {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := Pipe(o)
+				server.SetCloseHandler(func(int, string) error { return nil })
+				done := async(func() error { return client.Shutdown(t.Context(), CloseNormalClosure, "") })
+				if err := readErr(server); !IsCloseError(err, CloseNormalClosure) {
+					t.Error(err)
+				}
+				stillWaiting(t, "the peer's Shutdown", done)
+				if err := server.WriteMessage(TextMessage, []byte("one more")); err != nil {
+					t.Error(err)
+				}
+				if err := server.Shutdown(t.Context(), CloseTryAgainLater, ""); err != nil {
+					t.Error(err)
+				}
+				if err := ended(t, "the peer's Shutdown", done); err != nil {
+					t.Error(err)
+				}
+				if err := client.Err(); !IsCloseError(err, CloseTryAgainLater) {
+					t.Errorf("the answer: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// It does not wait for long for a peer that has closed and takes nothing any more.
+func TestShutdownAnswerNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := Pipe(ConnOptions{})
+		server.SetCloseHandler(func(int, string) error { return nil })
+		write := async(func() error { return server.WriteMessage(BinaryMessage, make([]byte, 2*pipeSize)) })
+		stillWaiting(t, "the write", write)
+		client.WriteControl(CloseMessage, nil, time.Time{})
+		readErr(server)
+		start := time.Now()
+		if err := server.Shutdown(context.Background(), CloseNormalClosure, ""); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d > 2*closeWait {
+			t.Errorf("Shutdown took %v", d)
+		}
+		client.Close()
+		<-write
+	})
+}

@@ -13,7 +13,7 @@ import (
 
 var (
 	errBadWriteType   = errors.New("websocket: bad write message type")
-	errControlTooLong = errors.New("websocket: control frame payload longer than 125 bytes")
+	errControlTooLong = errors.New("websocket: invalid control frame") // of more than 125 bytes
 	errWriteClosed    = errors.New("websocket: write closed")
 )
 

@@ -85,7 +85,7 @@ func (w *writeHalf) lock(ctx context.Context) error {
 	}
 	err := w.err
 	if err == nil && w.deadline.passed() {
-		err = errWriteTimeout // nothing is begun that cannot be ended
+		err = w.conn.netTimeout("write") // nothing is begun that cannot be ended
 	}
 	if err == nil && ctx != nil {
 		err = w.deadline.start(ctx)

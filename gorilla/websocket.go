@@ -28,6 +28,7 @@ type (
 	CloseError         = websocket.CloseError
 	CompressionOptions = websocket.CompressionOptions
 	Conn               = websocket.Conn
+	ConnOptions        = websocket.ConnOptions
 	Dialer             = websocket.Dialer
 	HandshakeError     = websocket.HandshakeError
 	KeepAlive          = websocket.KeepAlive
@@ -97,6 +98,12 @@ func Subprotocols(r *http.Request) []string { return websocket.Subprotocols(r) }
 
 // JoinMessages is [websocket.JoinMessages].
 func JoinMessages(c *Conn, term string) io.Reader { return websocket.JoinMessages(c, term) }
+
+// NewConn is [websocket.NewConn].
+func NewConn(nc net.Conn, o ConnOptions) *Conn { return websocket.NewConn(nc, o) }
+
+// Pipe is [websocket.Pipe].
+func Pipe(o ConnOptions) (client, server *Conn) { return websocket.Pipe(o) }
 
 // NewPreparedMessage is [websocket.NewPreparedMessage].
 func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {

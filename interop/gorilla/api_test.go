@@ -59,6 +59,24 @@ var additions = map[string]string{
 
 	"func HTTP2Handler": "func(net/http.Handler) net/http.Handler",
 
+	"field ConnOptions.Buffered":          "[]uint8",
+	"field ConnOptions.Compression":       ".CompressionOptions",
+	"field ConnOptions.EnableCompression": "bool",
+	"field ConnOptions.KeepAlive":         ".KeepAlive",
+	"field ConnOptions.ReadBufferSize":    "int",
+	"field ConnOptions.ReadLimit":         "int64",
+	"field ConnOptions.Server":            "bool",
+	"field ConnOptions.Subprotocol":       "string",
+	"field ConnOptions.WriteBufferPool":   ".BufferPool",
+	"field ConnOptions.WriteBufferSize":   "int",
+	"field ConnOptions.WriteDelay":        "time.Duration",
+	"func NewConn":                        "func(net.Conn, .ConnOptions) *.Conn",
+	"func Pipe":                           "func(.ConnOptions) (*.Conn, *.Conn)",
+	"method *Conn.CloseRead":              "func(context.Context) context.Context",
+	"method *Conn.Err":                    "func() error",
+	"method *Conn.Stream":                 "func(int) net.Conn",
+	"type ConnOptions":                    "struct",
+
 	"const CloseBadGateway": "untyped int 1014",
 }
 

@@ -716,11 +716,9 @@ var errorDifferences = []struct{ rows, here, reason string }{
 	{`/compressed message/empty`, `nil`, "it is an empty message, RFC 7692 §7.2.2"},
 	{`^dial/answer/(unoffered subprotocol|context takeover)`, `"websocket: bad handshake" anonymous is ErrBadHandshake`,
 		"a client fails the handshake by RFC 6455 §4.1 and RFC 7692 §7.1.1.1"},
-	{`/(read deadline|write deadline)/`, `"(read tcp PEERS: i/o timeout|writev? tcp PEERS: i/o timeout|write pipe: i/o timeout|websocket: write timeout)" anonymous ` +
+	{`/(read deadline|write deadline)/`, `"(read tcp PEERS: i/o timeout|writev? tcp PEERS: i/o timeout|write pipe: i/o timeout|write tcp PEERS: i/o timeout)" anonymous ` +
 		`Timeout:true Temporary:false Is:os\.ErrDeadlineExceeded`, "timeouts are found by errors.Is, as package net's are"},
 	{`/WriteControl/(deadline passed|behind a writer)`, `{there} Is:os\.ErrDeadlineExceeded`, "the same"},
-	{`126 bytes$|message type ping$|long control message$`, `"websocket: control frame payload longer than 125 bytes" anonymous`,
-		"the text says what is invalid in the control frame"},
 	{`^dial/(HandshakeTimeout|context/deadline)`, `"dial tcp (PEERS|127\.0\.0\.1:PORT): i/o timeout" \*net\.OpError ` +
 		`Timeout:true Temporary:true Is:os\.ErrDeadlineExceeded Is:context\.DeadlineExceeded`,
 		"one error for all steps of a dial; gorilla's depends on which step was interrupted"},
