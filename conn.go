@@ -130,7 +130,7 @@ func (c *Conn) NetConn() net.Conn {
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	err := c.read.deadline.set(t)
 	c.read.mu.DeadlineChanged(t)
-	c.handler.Load().setAlarm(t)
+	c.handler.Load().setAlarm()
 	return err
 }
 

@@ -18,6 +18,8 @@ type control struct {
 	onClose func(code int, text string) error
 	pings   pings
 	trace   *Trace // constant
+
+	shutdown chan struct{} // closed when Shutdown ends; made before readHalf.ending is set
 }
 
 // controls returns the connection's control, made at first use.

@@ -761,7 +761,6 @@ func TestGroupSharedWindow(t *testing.T) {
 			c    *Conn
 			p    *peer
 			last int // number of the last tick
-			own  bool
 			inflater
 		}
 		var members []*member

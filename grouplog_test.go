@@ -251,7 +251,7 @@ func TestGroupStorm(t *testing.T) {
 				}
 				io.Copy(w, bytes.NewReader(marked(5, 2000)))
 				w.Close()
-				c.WriteControl(PingMessage, nil, time.Now().Add(time.Second))
+				c.WriteControl(PingMessage, nil, time.Time{})
 			}
 		})
 		for n := range 20 + i%50 {

@@ -29,10 +29,11 @@ const (
 
 // How reads go about an empty socket.
 const (
-	readWaits  = iota
-	readNow         // they return errNotYet
-	readToEnd       // likewise, and a short read does not mean that nothing more is there
-	serveLimit = 64 // messages of a connection that are handled before others have their turn
+	readWaits   = iota
+	readResumes      // they wait, and a deadline inside a message is not permanent
+	readNow          // they return errNotYet
+	readToEnd        // likewise, and a short read does not mean that nothing more is there
+	serveLimit  = 64 // messages of a connection that are handled before others have their turn
 )
 
 // errNotYet is the result of a read that does not wait. Nothing is lost.
@@ -40,14 +41,15 @@ var errNotYet = errors.New("websocket: not yet")
 
 // A handler is what a connection with Handle needs besides.
 type handler struct {
-	conn   *Conn
-	call   func(c *Conn, m Message, err error)
-	lent   lent          // the last message, or what has come of one that is not whole; guarded by read.mu
-	poller *poller       // nil: there is a goroutine
-	alarm  *time.Timer   // for the read deadline; guarded by read.deadline.mu
-	state  atomic.Uint32 // handlerBusy and so on
-	fd     int32
+	conn  *Conn
+	call  func(c *Conn, m Message, err error)
+	lent  lent          // the last message, or what has come of one that is not whole; guarded by read.mu
+	alarm *time.Timer   // for the read deadline; guarded by read.deadline.mu
+	state atomic.Uint32 // handlerBusy and so on
+	fd    int32         // in the pollers; noDescriptor: in none; guarded by read.deadline.mu
 }
+
+const noDescriptor = -1
 
 // Handle calls h for every message of the connection and returns at once. It is what a loop over
 // Messages in a goroutine is, without the goroutine: while no message comes, the connection has no
@@ -67,31 +69,41 @@ type handler struct {
 // and Unix sockets; for other connections, such as those over TLS, and elsewhere a goroutine does
 // the same.
 func (c *Conn) Handle(h func(c *Conn, m Message, err error)) {
-	k := &handler{conn: c, call: h}
+	k := &handler{conn: c, call: h, fd: noDescriptor}
+	k.state.Store(handlerBusy) // what happens from now on is noted for the goroutine that begins below
 	if h == nil || !c.handler.CompareAndSwap(nil, k) {
 		panic("websocket: Handle called twice or with nil")
 	}
 	if c.socket == nil || !k.register() {
-		k.state.Store(handlerBusy) // permanently: the goroutine notices everything itself
 		go k.loop()
 		return
 	}
-	k.setAlarm(c.read.deadline.Deadline())
+	k.setAlarm()
 	// What came with the handshake, or ended the connection since, causes no event.
-	k.wake()
+	go k.serveAll()
 }
 
-// loop is Handle without a poller.
+// loop is Handle without a poller. Nobody else has handlerBusy while it runs.
 func (h *handler) loop() {
-	r := &h.conn.read
+	returned := false
+	defer func() { h.exit(returned) }()
 	for {
-		messageType, data, err := r.readLent(noContext, &h.lent)
+		messageType, data, err := h.conn.read.readLent(noContext, &h.lent)
 		if err != nil {
-			h.end(err)
+			// When Shutdown ends, it has serve called.
+			if !h.conn.shuttingDown() || !h.state.CompareAndSwap(handlerBusy, 0) {
+				h.end(err)
+			}
+			returned = true
 			return
 		}
 		h.call(h.conn, Message{messageType, data}, nil)
 	}
+}
+
+// shuttingDown reports whether Shutdown reads. It closes the connection when it is done.
+func (c *Conn) shuttingDown() bool {
+	return c.read.ending.Load() && c.state.Load() == stateOpen
 }
 
 // note notes that there is something to do, and reports whether the caller must see to it that serve
@@ -103,22 +115,27 @@ func (h *handler) note(bits uint32) bool {
 // wake has the connection served for a reason other than an event. It may be called on nil.
 func (h *handler) wake() {
 	if h != nil && h.note(0) {
-		go func() {
-			for h.serve() {
-			}
-		}()
+		go h.serveAll()
 	}
 }
 
-// setAlarm has a connection that nobody reads notice that its read deadline has passed.
-func (h *handler) setAlarm(t time.Time) {
-	if h == nil || h.poller == nil {
+func (h *handler) serveAll() {
+	for h.serve() {
+	}
+}
+
+// setAlarm has a connection that nobody reads notice that its read deadline has passed. It may be
+// called on nil.
+func (h *handler) setAlarm() {
+	if h == nil {
 		return
 	}
 	d := &h.conn.read.deadline
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	t := d.Deadline()
 	switch {
+	case h.fd == noDescriptor:
 	case t.IsZero():
 		if h.alarm != nil {
 			h.alarm.Stop()
@@ -133,20 +150,35 @@ func (h *handler) setAlarm(t time.Time) {
 // serve handles what has come, up to serveLimit messages, and reports whether there may be more. The
 // caller has handlerBusy, and has it no longer when serve returns false.
 func (h *handler) serve() (again bool) {
+	returned := false
+	defer func() { h.exit(returned) }()
 	for {
 		s := h.state.And(^uint32(handlerMore)) &^ handlerMore
-		switch err := h.handleMessages(s&handlerEnd != 0); err {
-		case nil:
+		err := h.handleMessages(s&handlerEnd != 0)
+		switch {
+		case err == nil:
+			returned = true
 			return true
-		case errNotYet:
+		case err == errNotYet, h.conn.shuttingDown():
 		default:
 			h.end(err)
+			returned = true
 			return false // still busy, so it is never served again
 		}
 		// All there was is read and there was no end: the event was about an earlier socket.
 		if h.state.CompareAndSwap(s, s&^(handlerBusy|handlerEnd)) {
+			returned = true
 			return false
 		}
+	}
+}
+
+// exit closes the connection if the handler, or one for control frames, has panicked or ended its
+// goroutine. It is called no more.
+func (h *handler) exit(returned bool) {
+	if !returned {
+		h.conn.abort(errHandlerExit)
+		h.unregister()
 	}
 }
 
@@ -158,9 +190,6 @@ func (h *handler) handleMessages(end bool) error {
 		mode = readToEnd
 	}
 	for i := range serveLimit {
-		if r.ending.Load() && h.conn.state.Load() == stateOpen {
-			return errNotYet // Shutdown reads, and closes the connection when it is done
-		}
 		if err := r.lock(noContext); err != nil {
 			return err
 		}
@@ -177,6 +206,9 @@ func (h *handler) handleMessages(end bool) error {
 		r.mode = mode
 		messageType, data, err := r.readAvailable(&h.lent)
 		r.mode = readWaits
+		if err == errNotYet && r.deadline.passed() && !r.ending.Load() {
+			err = r.readFailed(h.conn.netTimeout("read")) // the net.Conn may learn of it later
+		}
 		r.unlock()
 		if err != nil {
 			return err
@@ -190,7 +222,6 @@ func (h *handler) handleMessages(end bool) error {
 func (h *handler) end(err error) {
 	c := h.conn
 	h.call(c, Message{}, err)
-	h.setAlarm(time.Time{})
 	c.Close()
 	h.unregister()
 	if c.read.mu.TryLock() {

@@ -217,7 +217,11 @@ func (u *http2Upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, http.ErrHijacked
 	}
 	// The server's time-outs are for requests.
-	if err := errors.Join(u.rc.SetReadDeadline(time.Time{}), u.rc.SetWriteDeadline(time.Time{})); err != nil {
+	err := u.rc.SetReadDeadline(time.Time{})
+	if err == nil {
+		err = u.rc.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
 		return nil, nil, fmt.Errorf("the ResponseWriter outside of HTTP2Handler, a %T, has no deadlines (%v); "+
 			"if it is a wrapper from a middleware, add the method `Unwrap() http.ResponseWriter` to it", u.w, err)
 	}

@@ -407,28 +407,39 @@ func TestHTTP2ServerTimeouts(t *testing.T) {
 
 // http.Server.Shutdown waits for streams: it has to be told to end them.
 func TestHTTP2ServerShutdown(t *testing.T) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		r.Context().Value(http.ServerContextKey).(*http.Server).RegisterOnShutdown(func() {
-			if r.URL.Path == "/ends" {
-				c.Shutdown(context.Background(), websocket.CloseGoingAway, "")
-			}
-		})
-		go func() {
-			echoMessages(c)
-			if r.URL.Path == "/stays" { // otherwise Shutdown closes
-				c.Close()
-			}
-		}()
-	})
-	for _, path := range []string{"/ends", "/stays"} {
-		t.Run(path[1:], func(t *testing.T) {
-			inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
-				c := s.dial(path)
+	for _, name := range []string{"Conn.Shutdown", "Group.Shutdown", "the streams stay"} {
+		t.Run(name, func(t *testing.T) {
+			var group websocket.Group
+			srv := new(http.Server)
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var u websocket.Upgrader
+				if name == "Group.Shutdown" {
+					u.Group = &group
+				}
+				c, err := u.Upgrade(w, r, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if name == "Conn.Shutdown" {
+					srv.RegisterOnShutdown(func() {
+						c.Shutdown(context.Background(), websocket.CloseGoingAway, "")
+					})
+				}
+				go func() {
+					echoMessages(c)
+					if name != "Conn.Shutdown" { // which closes when it is done
+						c.Close()
+					}
+				}()
+			})
+			inHTTP2(t, srv, websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
+				if name == "Group.Shutdown" {
+					srv.RegisterOnShutdown(func() {
+						group.Shutdown(context.Background(), websocket.CloseGoingAway, "")
+					})
+				}
+				c := s.dial("/")
 				defer c.Close()
 				read := make(chan error, 1)
 				go func() { _, _, err := c.ReadMessage(); read <- err }()
@@ -436,7 +447,7 @@ func TestHTTP2ServerShutdown(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				defer cancel()
 				err := s.Shutdown(ctx)
-				if path == "/stays" {
+				if name == "the streams stay" {
 					if !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("Shutdown: %v", err)
 					}

@@ -392,7 +392,7 @@ func TestHTTP2Response(t *testing.T) {
 			w.WriteHeader(http.StatusEarlyHints)
 			rawResponse(t, switching+"\r\n")(w, r)
 		}, 200, "", "", "[103]"},
-		{"403", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", 403) },
+		{"403", func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) },
 			403, "Content-Type X-Content-Type-Options", "no\n", ""},
 		{"RFC 9110 §15.5.22, 426 with its Upgrade field", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Upgrade", "websocket")

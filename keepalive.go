@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"cmp"
 	"sync/atomic"
 	"time"
 )
@@ -9,9 +10,8 @@ import (
 // peer that is busy sending is never taken for dead. Nor is one that slowly receives a long frame,
 // which no ping can overtake, as long as it takes 64 KiB per Timeout. The zero value is off.
 //
-// It costs a timer and no goroutine. As with all control frames a goroutine must be reading for
-// pongs to be seen: only silence during which a read waits for the network is held against the
-// peer.
+// It costs a timer and no goroutine. A goroutine must be reading for pongs to be seen: only silence
+// while a read waits for the network is held against the peer.
 type KeepAlive struct {
 	// Interval is the silence after which a ping is sent.
 	Interval time.Duration
@@ -21,15 +21,13 @@ type KeepAlive struct {
 	Timeout time.Duration
 }
 
-// A keepAlive is the state of a connection's KeepAlive. Times are since start. Methods that a nil
-// keepAlive may be called on say so.
+// A keepAlive is the state of a connection's KeepAlive. Times are since start.
 type keepAlive struct {
 	KeepAlive
 	timer   *time.Timer
 	start   time.Time
-	payload [8]byte // of the pings
-	seen    uint32  // waits at the last check
-
+	payload [8]byte       // of the pings
+	seen    uint32        // waits at the last check
 	waits   atomic.Uint32 // odd while a read waits for the network; counts both ends of every wait
 	heard   atomic.Int64  // when a byte was last received
 	nothing atomic.Int64  // when a wait last ended without one
@@ -43,30 +41,24 @@ func (c *Conn) startKeepAlive(k KeepAlive) {
 	if k.Interval <= 0 {
 		return
 	}
-	if k.Timeout <= 0 {
-		k.Timeout = k.Interval
-	}
+	k.Timeout = cmp.Or(max(k.Timeout, 0), k.Interval)
 	c.keep = &keepAlive{KeepAlive: k, start: time.Now(), payload: randomPingPayload()}
 	c.keep.timer = time.AfterFunc(1<<62, c.checkAlive)
-	c.keep.timer.Reset(k.Interval) // it may fire immediately: not before timer is set
+	c.keep.timer.Reset(k.Interval) // only now: it may fire immediately
 }
 
 func (k *keepAlive) now() int64 { return int64(time.Since(k.start)) }
 
 // beforeWait notes that a read begins to wait for the network, or goes on to.
-func (k *keepAlive) beforeWait() {
-	if k.waits.Load()%2 == 0 {
-		k.waits.Add(1)
-	}
-}
+func (k *keepAlive) beforeWait() { k.waits.Or(1) }
 
 // afterWait notes that it has ended, with bytes if received is set.
 func (k *keepAlive) afterWait(received bool) {
+	last := &k.nothing
 	if received {
-		k.heard.Store(k.now())
-	} else {
-		k.nothing.Store(k.now())
+		last = &k.heard
 	}
+	last.Store(k.now())
 	k.waits.Add(1)
 }
 
@@ -85,16 +77,6 @@ func (k *keepAlive) pingSent() {
 	k.queued.Store(false)
 }
 
-// answered returns how long ago the ping was sent that the pong with payload p answers, if it does.
-// It may be called on nil.
-func (k *keepAlive) answered(p []byte) (rtt time.Duration, ok bool) {
-	if k == nil || string(p) != string(k.payload[:]) {
-		return 0, false
-	}
-	sent := k.asked.Swap(0)
-	return time.Duration(k.now() - sent), sent != 0
-}
-
 // stop ends the checks. It may be called on nil.
 func (k *keepAlive) stop() {
 	if k != nil {
@@ -103,16 +85,14 @@ func (k *keepAlive) stop() {
 	}
 }
 
-// checkAlive runs on the timer: it sends the ping, ends the connection, or looks again when either
-// would be due.
+// checkAlive runs on the timer: it sends the ping, ends the connection, or looks again later.
 func (c *Conn) checkAlive() {
 	k := c.keep
 	if k.stopped.Load() {
 		return
 	}
 	now, pinged, waits := k.now(), k.pinged.Load(), k.waits.Load()
-	waiting := waits%2 == 1
-	silence, sincePing := time.Duration(now-k.heard.Load()), time.Duration(now-pinged)
+	waiting, silence, sincePing := waits%2 == 1, time.Duration(now-k.heard.Load()), time.Duration(now-pinged)
 	// A read that has only just begun to wait may find bytes that came long ago.
 	silent := waiting && waits == k.seen || k.nothing.Load() >= pinged+int64(k.Timeout)
 	k.seen = waits

@@ -75,7 +75,6 @@ func (o *ConnOptions) config() connConfig {
 		buffered:        o.Buffered,
 		trace:           o.Trace,
 	}
-	cfg.compression.Threshold = max(0, o.Compression.Threshold)
 	if o.EnableCompression {
 		cfg.deflate = deflateParams{
 			enabled:                 true,
@@ -89,7 +88,7 @@ func (o *ConnOptions) config() connConfig {
 }
 
 // Pipe returns the two ends of a connection in memory, for tests: no socket, no port, no handshake.
-// Deadlines, contexts, Ping, KeepAlive and the close handshake are those of any connection, and in a
+// Deadlines, contexts, Ping, KeepAlive and the close handshake are those of any connection. In a
 // testing/synctest bubble a wait of either end blocks durably, so that the bubble's clock goes on.
 //
 // Each direction takes up to 64 KiB, frame headers included, that the other end has not read yet.

@@ -68,17 +68,19 @@ func TestPipe(t *testing.T) {
 // A pipe has both roles: what comes unmasked to a server, or masked to a client, is refused.
 func TestPipeRoles(t *testing.T) {
 	for _, server := range []bool{false, true} {
-		a, b := newPipe()
-		c := NewConn(a, ConnOptions{Server: server})
-		p := newPeer(t, b, server)
-		p.send(binaryFrame("right"))
-		p.Write(wireBytes([]wireFrame{binaryFrame("wrong")}, !server))
-		wantRead(t, c, "right")
-		var v *ProtocolError
-		if err := readErr(c); !errors.As(err, &v) {
-			t.Error(err)
-		}
-		c.Close()
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newPipe()
+			c := NewConn(a, ConnOptions{Server: server})
+			p := newPeer(t, b, server)
+			p.send(binaryFrame("right"))
+			p.Write(wireBytes([]wireFrame{binaryFrame("wrong")}, !server))
+			wantRead(t, c, "right")
+			var v *ProtocolError
+			if err := readErr(c); !errors.As(err, &v) {
+				t.Error(err)
+			}
+			c.Close()
+		})
 	}
 }
 
@@ -176,9 +178,16 @@ func TestPipeConn(t *testing.T) {
 	bubble(t, "half-close", func(t *testing.T) {
 		a, b := newPipe()
 		io.WriteString(a, "question")
+		full := async(func() error { _, err := a.Write(make([]byte, 2*pipeSize)); return err })
+		stillWaiting(t, "write", full)
 		a.CloseWrite()
-		if got, err := io.ReadAll(b); string(got) != "question" || err != nil {
-			t.Errorf("%q, %v", got, err)
+		for _, err := range []error{ended(t, "write", full), second(a.Write([]byte("x")))} {
+			if !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("write after CloseWrite: %v", err)
+			}
+		}
+		if got, err := io.ReadAll(b); !strings.HasPrefix(string(got), "question") || err != nil {
+			t.Errorf("%d bytes, %v", len(got), err)
 		}
 		io.WriteString(b, "answer")
 		b.Close()
@@ -363,6 +372,47 @@ func TestConnOptions(t *testing.T) {
 			t.Error(server.write.size, server.read.buf.size, server.write.delay)
 		}
 	})
+}
+
+// Compression is as the options say: with context takeover the second of two equal messages refers
+// to the first.
+func TestConnOptionsCompression(t *testing.T) {
+	for _, takeover := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := Pipe(ConnOptions{
+				EnableCompression: true,
+				Compression:       CompressionOptions{ContextTakeover: takeover, Threshold: 100},
+				WriteDelay:        -1,
+			})
+			defer client.Close()
+			text := fmt.Sprintf("%x", noise(1000))
+			for _, c := range []*Conn{client, server} {
+				out := c.nc.(*pipeConn).out
+				var sizes []int
+				for _, s := range []string{text[:99], text, text} {
+					before := out.w - out.r
+					c.WriteMessage(TextMessage, []byte(s))
+					sizes = append(sizes, out.w-out.r-before)
+				}
+				if sizes[0] < 99 || sizes[1] > len(text)*3/4 || sizes[2] < len(text)/4 != takeover {
+					t.Errorf("context takeover %v: messages of %d bytes", takeover, sizes)
+				}
+			}
+			for _, c := range []*Conn{client, server} {
+				for _, s := range []string{text[:99], text, text} {
+					wantRead(t, c, s)
+				}
+			}
+		})
+	}
+}
+
+// Input from behind a handshake is none of a Pipe's.
+func TestPipeIgnoresBuffered(t *testing.T) {
+	client, server := Pipe(ConnOptions{Server: true, Buffered: wireBytes([]wireFrame{textFrame("x")}, true)})
+	client.WriteMessage(TextMessage, []byte("hello"))
+	wantRead(t, server, "hello")
+	client.Close()
 }
 
 type countingPool struct{ got, put int }

@@ -91,28 +91,38 @@ func (h *handler) register() bool {
 		if slot == nil {
 			return
 		}
-		h.fd = int32(fd)
-		h.poller = pollers[int(fd)%len(pollers)]
 		slot.Store(h) // before there are events
-		if added = h.poller.set.Add(int(fd)) == nil; !added {
+		if added = pollers[int(fd)%len(pollers)].set.Add(int(fd)) == nil; !added {
 			slot.CompareAndSwap(h, nil)
-			h.poller = nil
+			return
 		}
+		d := &h.conn.read.deadline
+		d.mu.Lock()
+		h.fd = int32(fd)
+		d.mu.Unlock()
 	})
 	return err == nil && added
 }
 
 // unregister forgets a connection that has ended. Its descriptor may be another's by now.
 func (h *handler) unregister() {
-	if h.poller != nil {
-		handlerSlot(int(h.fd)).CompareAndSwap(h, nil)
+	d := &h.conn.read.deadline
+	d.mu.Lock()
+	fd := h.fd
+	h.fd = noDescriptor
+	if h.alarm != nil {
+		h.alarm.Stop()
+	}
+	d.mu.Unlock()
+	if fd != noDescriptor {
+		handlerSlot(int(fd)).CompareAndSwap(h, nil)
 	}
 }
 
 // lead waits for events and serves connections as the leader of a term.
 func (p *poller) lead(term uint64) {
 	p.mu.Lock()
-	for round := 0; p.term == term; {
+	for round := 0; ; {
 		if round == 0 {
 			// The connections that came into the queue meanwhile are those that had more.
 			p.claimLocked()
@@ -136,24 +146,28 @@ func (p *poller) lead(term uint64) {
 		p.mu.Unlock()
 		again := h.serve()
 		p.mu.Lock()
-		if p.term == term {
-			p.serving = false
+		if p.term != term {
+			p.mu.Unlock()
+			if again {
+				h.serveAll() // the new leader may be waiting, and does not look at the queue
+			}
+			return
 		}
+		p.serving = false
 		if again {
 			p.queue = append(p.queue, h)
 		}
 	}
-	p.mu.Unlock()
 }
 
 // claimLocked adds the connections that have events to the queue. It waits if the queue is empty.
 func (p *poller) claimLocked() {
-	p.queue = p.queue[:copy(p.queue, p.queue[p.next:])]
+	n := copy(p.queue, p.queue[p.next:])
+	clear(p.queue[n:]) // so that it keeps no connection that has ended
+	p.queue = p.queue[:n]
 	p.next = 0
-	waits := len(p.queue) == 0
 	p.mu.Unlock()
-	n := 0
-	if waits {
+	if n == 0 {
 		n, _ = p.set.Wait()
 	} else {
 		n = p.set.Check()
@@ -174,8 +188,7 @@ func (p *poller) claimLocked() {
 // serveApart serves a connection in a goroutine of its own.
 func (p *poller) serveApart(h *handler) {
 	start := time.Now()
-	for h.serve() {
-	}
+	h.serveAll()
 	if time.Since(start) >= stuckAfter {
 		p.mu.Lock()
 		p.spread = spreadCalls

@@ -67,12 +67,10 @@ func (r *readHalf) readMessage(ctx context.Context) (int, []byte, error) {
 		return noFrame, nil, err
 	}
 	if err := r.await(); err != nil {
-		r.unlock()
-		return noFrame, nil, err
+		return noFrame, nil, r.unlockAfter(ctx, err)
 	}
 	messageType, p, err := r.readWhole()
-	r.unlock()
-	return messageType, p, err
+	return messageType, p, r.unlockAfter(ctx, err)
 }
 
 // await waits for the first byte of the next message. An idle connection waits here, where its
@@ -246,8 +244,7 @@ func (r *readHalf) nextReader(ctx context.Context) (int, io.Reader, error) {
 	}
 	messageType, err := r.next()
 	if err != nil {
-		r.unlock()
-		return noFrame, nil, err
+		return noFrame, nil, r.unlockAfter(ctx, err)
 	}
 	reader := &messageReader{half: r, ctx: ctx}
 	r.msg.reader = reader
@@ -273,7 +270,7 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	if r.msg.reader == m {
 		n, err = r.readData(p)
 	}
-	r.unlock()
+	err = r.unlockAfter(m.ctx, err)
 	if m.done = err == io.EOF; m.done && n > 0 {
 		err = nil
 	}
@@ -339,8 +336,7 @@ func (r *readHalf) readLent(ctx context.Context, l *lent) (messageType int, data
 	if err = r.await(); err == nil {
 		messageType, data, err = r.readInto(l)
 	}
-	r.unlock()
-	return messageType, data, err
+	return messageType, data, r.unlockAfter(ctx, err)
 }
 
 // pinPayload lends a message that is whole in the read buffer.

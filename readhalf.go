@@ -33,7 +33,7 @@ type readHalf struct {
 	rules    frameState
 	headBuf  [maxHeaderSize]byte // where the first bytes of a frame go if there is no rawSocket
 	dropping bool                // Shutdown reads, and drops data
-	mode     int8                // readWaits, readNow or readToEnd
+	mode     int8                // readWaits, readResumes, readNow or readToEnd
 	drained  bool                // the last read took all there was
 	ending   atomic.Bool         // Shutdown has taken over: nobody else reads
 	frame    currentFrame
@@ -81,7 +81,7 @@ func (r *readHalf) init(c *Conn, cfg connConfig) {
 // lock takes the half for a call that ends when ctx, which may be noContext, does.
 func (r *readHalf) lock(ctx context.Context) error {
 	if r.ending.Load() {
-		return r.endingError()
+		return r.awaitShutdown(ctx)
 	}
 	if !r.mu.TryLock() {
 		if err := r.wait(ctx); err != nil {
@@ -93,7 +93,17 @@ func (r *readHalf) lock(ctx context.Context) error {
 		err = r.deadline.start(ctx)
 	}
 	if err != nil {
-		r.unlock()
+		err = r.unlockAfter(ctx, err)
+	}
+	return err
+}
+
+// unlockAfter unlocks the half after a call that had the result err, and returns what the
+// application gets.
+func (r *readHalf) unlockAfter(ctx context.Context, err error) error {
+	r.unlock()
+	if err == errShutdown {
+		err = r.awaitShutdown(ctx)
 	}
 	return err
 }
@@ -115,20 +125,12 @@ func (r *readHalf) wait(ctx context.Context) error {
 // check returns the error of a read that begins, or goes on, now.
 func (r *readHalf) check() error {
 	if r.ending.Load() && !r.dropping {
-		return r.endingError()
+		return errShutdown
 	}
 	if r.err == nil && r.conn.state.Load() != stateOpen && !r.dropping {
 		r.end(r.conn.closeCause("read"))
 	}
 	return r.err
-}
-
-// endingError is the error of everybody else's reads once Shutdown has begun.
-func (r *readHalf) endingError() error {
-	if r.conn.state.Load() == stateAborted {
-		return r.conn.closeCause("read")
-	}
-	return r.conn.netClosed("read")
 }
 
 func (r *readHalf) unlock() {
@@ -167,7 +169,7 @@ func (r *readHalf) releaseLocked() {
 func (r *readHalf) nextHeader() (h header, n int, err error) {
 	for {
 		if r.ending.Load() && !r.dropping {
-			return h, 0, r.check()
+			return h, 0, errShutdown
 		}
 		var v *ProtocolError
 		in := r.buf.buffered()
@@ -213,7 +215,7 @@ func (r *readHalf) beginFrame(h header, n int) error {
 	m := &r.msg
 	if h.opcode() != continuationFrame {
 		*m = currentMessage{kind: int8(h.opcode()), open: true, compressed: h.first&rsv1Bit != 0 && !r.dropping}
-		if m.compressed && r.mode == readWaits {
+		if m.compressed && r.mode < readNow {
 			r.inflater.Begin((*payloadReader)(r))
 		}
 	}
@@ -325,7 +327,7 @@ func (r *readHalf) readDirect(p []byte) (int, error) {
 
 func (r *readHalf) beforeWait() error {
 	if r.ending.Load() && !r.dropping {
-		return r.check()
+		return errShutdown
 	}
 	r.conn.beforeWait()
 	return nil
@@ -342,15 +344,15 @@ func (r *readHalf) afterRead(n int, err error) error {
 }
 
 // readFailed translates an error of the network connection. It is permanent unless a wait between
-// messages ended.
+// messages ended, or one of a call that can go on inside a message.
 func (r *readHalf) readFailed(err error) error {
 	timeout := isTimeout(err)
 	if timeout && r.ending.Load() && !r.dropping {
-		return r.check() // Shutdown has ended the wait
+		return errShutdown // which has ended the wait
 	}
 	err = permanent(r.conn.netError("read", r.deadline.waitError(err)))
 	switch {
-	case timeout && !r.msg.open && r.conn.state.Load() == stateOpen:
+	case timeout && (!r.msg.open || r.mode == readResumes) && r.conn.state.Load() == stateOpen:
 		return err
 	case err == io.EOF:
 		// RFC 6455 §7.1.5: the stream ended without a close frame.
@@ -392,7 +394,7 @@ func (r *readHalf) readPayload(p []byte) (int, error) {
 		return 0, nil
 	}
 	n := 0
-	if r.buf.empty() && len(p) >= int(r.buf.size) && r.mode == readWaits {
+	if r.buf.empty() && len(p) >= int(r.buf.size) && r.mode < readNow {
 		var err error
 		if n, err = r.readDirect(p); err != nil {
 			return 0, err

@@ -16,7 +16,7 @@ import (
 // if the peer's close frame came; if ctx ends before, the connection is closed nevertheless.
 //
 // From its call on Shutdown does the reading: what still comes is discarded (§1.4), and reads of
-// other goroutines, those inside a message too, fail with an error for which
+// other goroutines, those inside a message too, return when Shutdown does, with an error for which
 // errors.Is(err, net.ErrClosed) holds. To lose no message send a close frame by WriteControl, read
 // on until the *CloseError, and then call Close.
 //
@@ -38,7 +38,9 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		stop := context.AfterFunc(ctx, c.closeNow)
 		defer stop()
 	}
-	if !c.read.ending.Swap(true) {
+	if done := c.controls().beginShutdown(); done != nil {
+		defer close(done)
+		c.read.ending.Store(true)
 		c.read.deadline.expire() // for a read in progress
 	}
 	// A peer may read nothing until what it sends is read, so both go on at the same time.
@@ -70,6 +72,48 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		return contextError(ctx)
 	}
 	return err
+}
+
+// errShutdown is the result of a read that Shutdown has ended. It returns to the application when
+// Shutdown does: a program that closes the connection after the error of a read does not cut the
+// close handshake short.
+var errShutdown = errors.New("websocket: shutdown")
+
+// awaitShutdown waits for the end of Shutdown and returns the error of a read.
+func (r *readHalf) awaitShutdown(ctx context.Context) error {
+	c := r.conn
+	if c.state.Load() != stateAborted { // a Group's close handshake is not cut short by Close
+		var ended <-chan struct{}
+		if ctx != nil {
+			ended = ctx.Done()
+		}
+		select {
+		case <-c.controls().shutdownDone():
+		case <-ended:
+			return contextError(ctx)
+		}
+	}
+	if c.state.Load() == stateAborted {
+		return c.closeCause("read")
+	}
+	return c.netClosed("read")
+}
+
+// beginShutdown returns a channel to be closed at the end of Shutdown, nil if it has begun before.
+func (k *control) beginShutdown() (done chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.shutdown != nil {
+		return nil
+	}
+	k.shutdown = make(chan struct{})
+	return k.shutdown
+}
+
+func (k *control) shutdownDone() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.shutdown
 }
 
 // closeNow is Close without waiting for anything. It also ends a Close in progress.

@@ -283,19 +283,44 @@ func TestShutdownInsideMessage(t *testing.T) {
 				done := shutdown(context.Background(), c)
 				synctest.Wait()
 				read := func() error { _, err := io.ReadAll(r); return err }
+				reader := make(<-chan error)
 				if !late {
-					if err := ended(t, "the reader", async(read)); !errors.Is(err, net.ErrClosed) {
-						t.Errorf("the reader: %v", err)
-					}
+					reader = async(read)
+					stillWaiting(t, "the reader", reader)
 				}
 				p.send(closeFrame(1000, ""))
 				if err := ended(t, "Shutdown", done); err != nil {
 					t.Errorf("Shutdown: %v", err)
 				}
+				if !late {
+					if err := ended(t, "the reader", reader); !errors.Is(err, net.ErrClosed) {
+						t.Errorf("the reader: %v", err)
+					}
+				}
 				if err := read(); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("a late reader: %v", err)
 				}
 			})
+		}
+	}
+}
+
+// A handler that closes the connection when its read fails does not cut the handshake short.
+func TestShutdownBesideHandler(t *testing.T) {
+	for range 50 {
+		c, p := overTCP(t, connConfig{isServer: true})
+		reading := make(chan bool)
+		go func() {
+			defer c.Close()
+			close(reading)
+			readByMessage(c)
+		}()
+		<-reading
+		done := shutdown(t.Context(), c)
+		p.expect(byeFrame)
+		p.send(byeFrame)
+		if err := <-done; err != nil {
+			t.Fatal(err)
 		}
 	}
 }

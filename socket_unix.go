@@ -59,13 +59,13 @@ func (r *readHalf) onReadable(fd uintptr) bool {
 		s.n = int32(n)
 		switch err {
 		case nil:
-			r.drained = n < len(free) && r.mode != readToEnd
+			r.drained = n < len(free)
 			return true
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:
 			r.buf.shrink()
-			if r.mode == readWaits {
+			if r.mode < readNow {
 				return false
 			}
 		}
@@ -77,7 +77,7 @@ func (r *readHalf) onReadable(fd uintptr) bool {
 // readSocket reads at least one byte into the read buffer.
 func (r *readHalf) readSocket() (int, error) {
 	s := r.conn.socket
-	if r.mode != readWaits && r.drained {
+	if r.mode == readNow && r.drained {
 		return 0, errNotYet
 	}
 	if err := s.rc.Read(s.readable); err != nil {

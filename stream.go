@@ -2,22 +2,16 @@ package websocket
 
 import (
 	"context"
-	"io"
 	"net"
 	"sync"
 	"time"
 )
 
-// A Conn for programs that want less of it: Stream, a net.Conn; CloseRead, for those that only
+// Stream, a Conn as a net.Conn, whose calls are in streamio.go; CloseRead, for programs that only
 // write; Err.
-//
-// A stream never sets a deadline of the Conn. Its reads and writes run on goroutines of their own,
-// and a call that gives up leaves its goroutine at work: the next call gets the result. So a
-// deadline costs nothing but the wait, wherever in a message it passes, with compression and over
-// TLS too, whose connections are lost when a write times out.
 
 const (
-	maxPiece        = 64 << 10        // bytes that one goroutine reads or writes
+	maxPiece        = 64 << 10        // bytes that a goroutine reads or writes at a time
 	streamCloseWait = 5 * time.Second // for the close handshake
 )
 
@@ -30,10 +24,10 @@ const (
 // when the peer closes normally, with code 1000 or 1001, and any other error as ReadMessage does.
 // No message is in memory as a whole, so Stream lifts the read limit; SetReadLimit can set one.
 //
-// The stream has deadlines of its own, and they never cost it its place: a Read that times out has
-// read nothing. A Write that times out has taken n bytes, which the peer will get; what it returned
-// them with may be continued at p[n:]. After such a Write the next one may wait for it. If n is less
-// than len(p), the message ends where the next one begins.
+// The stream has deadlines of its own, and they never cost it its place. A Read that times out has
+// read nothing. A Write that times out with n has sent, or will send, p[:n] and no more, so that
+// the program can go on with p[n:]; until that is sent other Writes wait. If n is less than len(p),
+// the message ends there.
 //
 // Close is a close handshake with code 1000 that gives up after 5 seconds; it returns nil only if
 // the peer has answered. Reads and writes in progress end at once. What the peer sends meanwhile is
@@ -48,14 +42,15 @@ const (
 // it is a half-close as TCP has it: no answer goes out until that end calls CloseWrite or Close
 // itself, and its writes go on.
 //
-// Call Stream once, and leave reading and writing data to it from then on. While a Read waits there
-// is a goroutine besides that of the caller. Control frames, Ping and Shutdown can be used as
-// before.
+// Call Stream once, and leave reading and writing data to it from then on. It clears the deadlines
+// of c. Control frames, Ping and Shutdown can be used as before.
 func (c *Conn) Stream(messageType int) net.Conn {
 	c.SetReadLimit(0)
+	c.SetWriteDeadline(time.Time{})
 	s := &stream{conn: c, messageType: messageType, closed: make(chan struct{})}
 	s.in.init(s.closed)
 	s.in.done = make(chan struct{}, 1)
+	s.in.aside = c.SetReadDeadline(time.Time{}) != nil // some net.Conns have no deadlines
 	s.out.init(s.closed)
 	s.out.done = make(chan struct{}, 1)
 	return s
@@ -69,203 +64,6 @@ type stream struct {
 	closeErr    error
 	in          streamReader
 	out         streamWriter
-}
-
-// A background is the goroutine that works for the calls in one direction. All but done is of the
-// call whose turn it is.
-type background struct {
-	turn
-	working bool          // it was started, and its end was not noticed yet
-	done    chan struct{} // of capacity 1: it has ended
-	err     error         // its error, while it is not working
-}
-
-// start starts the goroutine. It must have been waited for before.
-func (b *background) start(work func() error) {
-	b.working = true
-	b.err = errHandlerExit // if work ends the goroutine
-	go func() {
-		defer func() { b.done <- struct{}{} }()
-		b.err = work()
-	}()
-}
-
-// finish waits until the goroutine has ended. If the call ends before, reached is false and err that
-// of the call.
-func (b *background) finish() (reached bool, err error) {
-	if b.working {
-		if err := b.wait(b.done); err != nil {
-			return false, err
-		}
-		b.working = false
-	}
-	return true, b.err
-}
-
-// A streamReader is the reading direction of a stream.
-type streamReader struct {
-	background
-	message io.Reader // that is being read; nil between messages
-	buf     *buffer   // where data is
-	data    []byte    // read and not yet returned by Read
-}
-
-func (s *stream) Read(p []byte) (int, error) {
-	in := &s.in
-	if err := in.begin(); err != nil {
-		return 0, s.error("read", err)
-	}
-	defer in.end()
-	if len(p) == 0 {
-		return 0, nil
-	}
-	if !in.working && len(in.data) == 0 {
-		size := min(max(len(p), defaultBufferSize), maxPiece)
-		in.start(func() error { return s.fetch(size) })
-	}
-	if in.working {
-		if reached, err := in.finish(); !reached {
-			return 0, s.error("read", err)
-		}
-	}
-	if len(in.data) == 0 {
-		if IsCloseError(in.err, CloseNormalClosure, CloseGoingAway) {
-			return 0, io.EOF
-		}
-		return 0, in.err
-	}
-	n := copy(p, in.data)
-	if in.data = in.data[n:]; len(in.data) == 0 {
-		in.buf.release()
-		in.buf, in.data = nil, nil
-	}
-	return n, nil
-}
-
-// fetch reads up to size bytes, and at least one, into in.data.
-func (s *stream) fetch(size int) error {
-	in := &s.in
-	for {
-		if in.message == nil {
-			messageType, r, err := s.conn.NextReader()
-			if err != nil {
-				return err
-			}
-			if messageType != s.messageType {
-				return s.refuse(messageType)
-			}
-			in.message = r
-		}
-		b := getBuffer(size)
-		n, err := in.message.Read(b.b)
-		if err != nil {
-			in.message = nil
-		}
-		if n > 0 {
-			in.buf, in.data = b, b.b[:n]
-			return nil
-		}
-		b.release()
-		if err != nil && err != io.EOF {
-			return err
-		}
-	}
-}
-
-// refuse fails the connection for a message of the wrong type.
-func (s *stream) refuse(messageType int) error {
-	r := &s.conn.read
-	if err := r.lock(noContext); err != nil {
-		return err
-	}
-	defer r.unlock()
-	text := "text message in a stream of binary ones"
-	if messageType == BinaryMessage {
-		text = "binary message in a stream of text ones"
-	}
-	// RFC 6455 §7.4.1: a type of data that it cannot accept.
-	return s.conn.fail(&ProtocolError{CloseUnsupportedData, text}, CloseUnsupportedData, text)
-}
-
-// A streamWriter is the writing direction of a stream.
-type streamWriter struct {
-	background
-	message io.WriteCloser // of several pieces, begun and not ended
-}
-
-func (s *stream) Write(p []byte) (n int, err error) {
-	out := &s.out
-	if err := out.begin(); err != nil {
-		return 0, s.error("write", err)
-	}
-	defer out.end()
-	if reached, err := s.settle(); err != nil {
-		if !reached {
-			err = s.error("write", err)
-		}
-		return 0, err
-	}
-	for n < len(p) {
-		if err := out.check(); err != nil {
-			return n, s.error("write", err)
-		}
-		piece := p[n:min(len(p), n+maxPiece)]
-		s.startPiece(piece, n+len(piece) == len(p))
-		reached, err := out.finish()
-		if reached && err != nil {
-			return n, err
-		}
-		n += len(piece)
-		if !reached {
-			return n, s.error("write", err)
-		}
-	}
-	return n, nil
-}
-
-// settle finishes what a Write that gave up has left.
-func (s *stream) settle() (reached bool, err error) {
-	out := &s.out
-	reached, err = out.finish()
-	if err == nil && out.message != nil {
-		out.start(s.endMessage)
-		reached, err = out.finish()
-	}
-	return reached, err
-}
-
-// startPiece sends p, the last piece of its message or not.
-func (s *stream) startPiece(p []byte, last bool) {
-	b := getBuffer(len(p))
-	n := copy(b.b, p)
-	s.out.start(func() error {
-		defer b.release()
-		return s.send(b.b[:n], last)
-	})
-}
-
-func (s *stream) send(p []byte, last bool) error {
-	out := &s.out
-	if out.message == nil {
-		if last {
-			return s.conn.WriteMessage(s.messageType, p)
-		}
-		w, err := s.conn.NextWriter(s.messageType)
-		if err != nil {
-			return err
-		}
-		out.message = w
-	}
-	if _, err := out.message.Write(p); err != nil || !last {
-		return err
-	}
-	return s.endMessage()
-}
-
-func (s *stream) endMessage() error {
-	w := s.out.message
-	s.out.message = nil
-	return w.Close()
 }
 
 // CloseWrite sends a close frame behind what was written.
@@ -297,6 +95,12 @@ func (s *stream) Close() error {
 		close(s.closed)
 		ctx, cancel := context.WithTimeout(context.Background(), streamCloseWait)
 		defer cancel()
+		s.conn.SetReadDeadline(aLongTimeAgo) // for a Read in progress
+		select {
+		case s.in.taken <- struct{}{}:
+		case <-ctx.Done(): // it is in a control frame handler
+		}
+		s.conn.SetReadDeadline(time.Time{})
 		s.flush(ctx)
 		s.closeErr = s.conn.Shutdown(ctx, CloseNormalClosure, "")
 	})
@@ -334,6 +138,7 @@ func (s *stream) SetReadDeadline(t time.Time) error {
 	if err := s.in.setDeadline(t); err != nil {
 		return s.error("set", err)
 	}
+	s.conn.SetReadDeadline(t)
 	return nil
 }
 

@@ -92,6 +92,25 @@ func TestStreamReads(t *testing.T) {
 	})
 }
 
+// A stream has no read limit until one is set.
+func TestStreamReadLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := Pipe(ConnOptions{ReadLimit: 100})
+		a, b := client.Stream(BinaryMessage), server.Stream(BinaryMessage)
+		a.Write(make([]byte, 1000))
+		wantBytes(t, b, string(make([]byte, 1000)))
+		server.SetReadLimit(100)
+		a.Write(make([]byte, 101))
+		if _, err := readString(b); err != ErrReadLimit {
+			t.Error(err)
+		}
+		if _, err := readString(a); !IsCloseError(err, CloseMessageTooBig) {
+			t.Error(err)
+		}
+		a.Close()
+	})
+}
+
 // Each Write is one message, however long; none if it is empty.
 func TestStreamWrites(t *testing.T) {
 	for name, o := range optionsKinds {
@@ -204,13 +223,13 @@ func TestStreamReadDeadline(t *testing.T) {
 		"compressed":            {deflatedFrame(text)},
 		"compressed, fragments": fragments(deflatedFrame(text), 5),
 	}
-	for _, over := range []struct {
-		name string
-		dial func(testing.TB, connConfig) (*Conn, *peer)
-	}{{"pipe", overPipe}, {"TLS", tlsOverPipe}} {
+	for over, play := range map[string]func(testing.TB, net.Conn, net.Conn, connConfig) (*Conn, *peer){
+		"pipe": play, "TLS": playTLS, "no deadlines": playWithoutDeadlines,
+	} {
 		for name, frames := range frames {
-			bubble(t, over.name+", "+name, func(t *testing.T) {
-				c, p := over.dial(t, wireConfig(true, true, true))
+			bubble(t, over+", "+name, func(t *testing.T) {
+				a, b := newPipe()
+				c, p := play(t, a, b, wireConfig(true, true, true))
 				s := c.Stream(BinaryMessage)
 				p.drain()
 				wire := wireBytes(append(frames, closeFrame(1000, "")), true)
@@ -235,6 +254,10 @@ func TestStreamReadDeadline(t *testing.T) {
 			})
 		}
 	}
+}
+
+func playWithoutDeadlines(t testing.TB, a, b net.Conn, cfg connConfig) (*Conn, *peer) {
+	return play(t, noDeadlines{a}, b, cfg)
 }
 
 // fragments cuts a frame into n.
@@ -288,6 +311,46 @@ func TestStreamWriteDeadline(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// Over a socket most Writes need no goroutine; what they send is the same.
+func TestStreamOverTCP(t *testing.T) {
+	for name, o := range optionsKinds {
+		t.Run(name, func(t *testing.T) {
+			a, b := tcpPair(t)
+			client := NewConn(a, o).Stream(BinaryMessage)
+			o.Server = true
+			server := NewConn(b, o).Stream(BinaryMessage)
+			sent := noise(8 << 20)
+			for _, ends := range [][2]net.Conn{{client, server}, {server, client}} {
+				received := async(func() []byte {
+					p := make([]byte, len(sent))
+					for n := 0; n < len(p); {
+						k, err := ends[1].Read(p[n:min(n+10_000, len(p))])
+						if n += k; err != nil {
+							t.Error(err)
+							break
+						}
+					}
+					return p
+				})
+				for n, size := 0, 1; n < len(sent); size = size*7%100_003 + 1 {
+					ends[0].SetWriteDeadline(time.Now().Add(time.Minute))
+					k, err := ends[0].Write(sent[n:min(n+size, len(sent))])
+					if n += k; err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !bytes.Equal(<-received, sent) {
+					t.Error("other bytes arrived")
+				}
+			}
+			other := async(client.Close)
+			if err := errors.Join(server.Close(), <-other); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -420,6 +483,42 @@ func TestStreamClose(t *testing.T) {
 			t.Errorf("Close took %v", d)
 		}
 		p.Close()
+	})
+	for name, f := range map[string]wireFrame{
+		"plain": binaryFrame(strings.Repeat("abc", 100)), "compressed": deflatedFrame(strings.Repeat("abc", 100)),
+	} {
+		bubble(t, "inside a message, "+name, func(t *testing.T) {
+			s, p := playedStream(t, ConnOptions{EnableCompression: true})
+			wire := wireBytes([]wireFrame{f}, true)
+			p.Write(wire[:len(wire)-4])
+			read := async(func() error {
+				_, err := io.Copy(io.Discard, s)
+				return err
+			})
+			stillWaiting(t, "Read", read)
+			done := async(s.Close)
+			if err := ended(t, "Read", read); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Read: %v", err)
+			}
+			p.expect(closeFrame(CloseNormalClosure, ""))
+			p.Write(wire[len(wire)-4:])
+			p.send(closeFrame(CloseNormalClosure, ""))
+			if err := ended(t, "Close", done); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	bubble(t, "in a handler", func(t *testing.T) {
+		client, server := Pipe(ConnOptions{})
+		defer client.Close()
+		s := server.Stream(BinaryMessage)
+		start := time.Now()
+		server.SetPingHandler(func(string) error { return s.Close() })
+		client.WriteControl(PingMessage, nil, time.Time{})
+		readString(s)
+		if d := time.Since(start); d > streamCloseWait+closeWait {
+			t.Errorf("Close took %v", d)
+		}
 	})
 	bubble(t, "failed before", func(t *testing.T) {
 		s, p := playedStream(t, ConnOptions{})
@@ -561,24 +660,37 @@ func TestStreamConcurrent(t *testing.T) {
 	}
 }
 
-// A ping handler that ends its goroutine ends the stream, and no call waits for it.
+// A ping handler that ends its goroutine ends the reading, and no call waits for it.
 func TestStreamHandlerExit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		client, server := Pipe(ConnOptions{})
-		server.SetPingHandler(func(string) error {
-			runtime.Goexit()
-			return nil
-		})
-		s := server.Stream(BinaryMessage)
-		client.WriteControl(PingMessage, nil, time.Time{})
-		for range 2 {
-			if _, err := readString(s); err != errHandlerExit {
-				t.Errorf("read: %v", err)
+	for name, aside := range map[string]bool{"on the caller's goroutine": false, "on another": true} {
+		bubble(t, name, func(t *testing.T) {
+			a, b := newPipe()
+			var nc net.Conn = a
+			if aside {
+				nc = noDeadlines{a}
 			}
-		}
-		client.Close()
-		s.Close()
-	})
+			c := NewConn(nc, ConnOptions{Server: true})
+			c.SetPingHandler(func(string) error {
+				runtime.Goexit()
+				return nil
+			})
+			s := c.Stream(BinaryMessage)
+			newPeer(t, b, true).send(pingFrame(""))
+			returned := make(chan error, 1)
+			go func() { returned <- second(s.Read(make([]byte, 1))) }()
+			synctest.Wait()
+			if aside != (len(returned) == 1) {
+				t.Errorf("Read has returned: %v", !aside)
+			}
+			for range 2 {
+				if _, err := readString(s); err != errHandlerExit {
+					t.Errorf("read: %v", err)
+				}
+			}
+			b.Close()
+			s.Close()
+		})
+	}
 }
 
 func TestCloseRead(t *testing.T) {

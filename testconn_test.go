@@ -96,7 +96,7 @@ func overTLS(t testing.TB, cfg connConfig) (*Conn, *peer) {
 
 // tlsOverPipe is overTLS without a network.
 func tlsOverPipe(t testing.TB, cfg connConfig) (*Conn, *peer) {
-	a, b := net.Pipe()
+	a, b := newPipe()
 	return playTLS(t, a, b, cfg)
 }
 
@@ -136,7 +136,7 @@ func overEach(t *testing.T, f func(t *testing.T, c *Conn, p *peer)) {
 
 // pipeConns returns the two ends of a connection.
 func pipeConns(t testing.TB) (server, client *Conn) {
-	a, b := net.Pipe()
+	a, b := newPipe()
 	return ends(t, a, b)
 }
 

@@ -129,3 +129,13 @@ func (w *writeHalf) wireSize(payload int) int {
 	}
 	return n
 }
+
+// answered returns how long ago the ping was sent that the pong with payload p answers, if it does.
+// It may be called on nil.
+func (k *keepAlive) answered(p []byte) (rtt time.Duration, ok bool) {
+	if k == nil || string(p) != string(k.payload[:]) {
+		return 0, false
+	}
+	sent := k.asked.Swap(0)
+	return time.Duration(k.now() - sent), sent != 0
+}

@@ -575,3 +575,39 @@ func TestTraceDialFails(t *testing.T) {
 		l.want(t)
 	})
 }
+
+// Connections without a goroutine report like all others, a compressed message that comes in pieces
+// included.
+func TestTraceHandle(t *testing.T) {
+	var l traceLog
+	c, p := overTCP(t, traced(&l, wireConfig(true, true, false)))
+	l.want(t, "opened")
+	got := make(chan string)
+	c.Handle(func(c *Conn, m Message, err error) {
+		if err != nil {
+			got <- err.Error()
+		} else {
+			got <- string(m.Data)
+		}
+	})
+	text := strings.Repeat("abc", 1000)
+	whole := deflatedFrame(text)
+	head := frame(rsv1Bit|BinaryMessage, whole.payload[:3])
+	p.send(head)
+	p.send(frame(finBit, whole.payload[3:]), textFrame("second"))
+	for _, want := range []string{text, "second"} {
+		if s := <-got; s != want {
+			t.Errorf("handled %s, want %s", shortened(s), shortened(want))
+		}
+	}
+	l.want(t, "in type 2 size 3000", "in type 1 size 6")
+	if wire := 2*(2+4) + len(whole.payload) + (2 + 4 + 6); l.wire[0] != wire {
+		t.Errorf("%d bytes on the connection, want %d", l.wire[0], wire)
+	}
+	p.send(closeFrame(4001, ""))
+	<-got
+	l.want(t, "closed")
+	if !IsCloseError(l.err, 4001) {
+		t.Errorf("closed with %v", l.err)
+	}
+}

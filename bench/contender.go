@@ -37,6 +37,7 @@ var contenders = []contender{
 	{name: messages, program: "messages", color: color.RGBA{0x56, 0xB4, 0xE9, 0xFF}},
 	{name: "websocket Handle", program: "handle", in: "^(64B|64B-pipelined|512B-1000|1KiB-10|1KiB|64KiB|1MiB|idle-goroutine)(-procs2)?$",
 		color: color.RGBA{0x2E, 0x8B, 0x57, 0xFF}},
+	{name: "websocket Group", program: "group", in: "^(broadcast|crowd)", color: color.RGBA{0x8E, 0x44, 0xAD, 0xFF}},
 	{name: "websocket without mutex", program: "messages", in: "-writers"},
 	{name: "websocket contexts", program: "contexts", in: "-contexts"},
 	{name: "coder", program: "coder", module: "github.com/coder/websocket", color: color.RGBA{0xCC, 0x79, 0xA7, 0xFF}},

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -31,7 +30,6 @@ type h2Client struct {
 	nc       net.Conn
 	fr       *http2.Framer
 	settings map[http2.SettingID]uint32 // the server's first ones
-	pings    chan struct{}
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -71,7 +69,7 @@ func dialH2(t testing.TB, address string, config *tls.Config, settings ...http2.
 	t.Cleanup(func() { nc.Close() })
 	c := &h2Client{
 		nc: nc, fr: http2.NewFramer(nc, bufio.NewReader(nc)), next: 1, window: 65535,
-		streams: map[uint32]*h2Stream{}, pings: make(chan struct{}, 1000),
+		streams: map[uint32]*h2Stream{},
 	}
 	c.changed.L = &c.mu
 	c.enc = hpack.NewEncoder(&c.head)
@@ -137,9 +135,7 @@ func (c *h2Client) received(f http2.Frame) {
 			c.window += int64(f.Increment)
 		}
 	case *http2.PingFrame:
-		if f.IsAck() {
-			c.pings <- struct{}{}
-		} else {
+		if !f.IsAck() {
 			c.fr.WritePing(true, f.Data)
 		}
 	case *http2.GoAwayFrame:
@@ -261,19 +257,6 @@ func (s *h2Stream) reset() {
 	s.finish(net.ErrClosed)
 	s.c.fr.WriteRSTStream(s.id, http2.ErrCodeCancel)
 	s.c.changed.Broadcast()
-}
-
-// ping waits until the server has worked on all frames before.
-func (c *h2Client) ping(t testing.TB) {
-	t.Helper()
-	c.mu.Lock()
-	c.fr.WritePing(false, [8]byte{})
-	c.mu.Unlock()
-	select {
-	case <-c.pings:
-	case <-time.After(patience):
-		t.Fatal("the server does not answer a PING")
-	}
 }
 
 // dialer returns a Dialer whose connections are streams of c.

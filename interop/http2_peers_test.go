@@ -80,11 +80,11 @@ func (c h2Metered) Read(p []byte) (int, error) {
 }
 
 func (c h2Metered) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
+	// Before, as the answer may be there before the Write returns.
 	if m := c.a.meter.Load(); m != nil {
-		m.written.Add(int64(n))
+		m.written.Add(int64(len(p)))
 	}
-	return n, err
+	return c.Conn.Write(p)
 }
 
 // expectOneConnection checks that all WebSockets came by extended CONNECT on one connection.

@@ -18,7 +18,7 @@ packages=(
 	python3 python3-websockets # server and client
 	python3-h2 python3-wsproto # client over HTTP/2
 	chromium firefox-esr       # browsers, driven by puppeteer-core
-	nginx-light haproxy        # reverse proxies
+	nginx-light haproxy caddy  # reverse proxies
 	tinyproxy                  # CONNECT
 	microsocks dante-server    # SOCKS5
 )

@@ -1,7 +1,7 @@
 package interop
 
-// Both ends of the library at full load: concurrent writers, every way to send, pings, compression, TLS, and
-// connections that come and go. It runs for a few seconds, or as long as WEBSOCKET_SOAK says:
+// Both ends of the library at full load: concurrent writers, every way to send, pings, compression, TLS,
+// reads in a goroutine and through Handle, and connections that come and go. It runs for a few seconds, or as long as WEBSOCKET_SOAK says:
 //
 //	WEBSOCKET_SOAK=60s go test -race -run TestSoak
 
@@ -89,10 +89,14 @@ func soakServer(t *testing.T, v variant, ca *authority) (url string) {
 	a := accept(t, v.upgrader(), ca)
 	ctx := t.Context()
 	go func() {
-		for {
+		for n := 0; ; n++ {
 			select {
 			case conn := <-a.conns:
-				go soakEcho(conn)
+				if n%2 == 0 {
+					go soakEcho(conn)
+				} else {
+					soakEchoHandled(conn)
+				}
 			case <-ctx.Done():
 				return
 			}
@@ -133,6 +137,35 @@ func soakEcho(conn *websocket.Conn) {
 	}
 }
 
+// soakEchoHandled is soakEcho through Handle. Now and then the handler itself reads a message.
+func soakEchoHandled(conn *websocket.Conn) {
+	conn.SetReadDeadline(time.Time{})
+	conn.SetWriteDeadline(time.Time{})
+	turn := 0
+	conn.Handle(func(conn *websocket.Conn, m websocket.Message, err error) {
+		if err != nil {
+			return
+		}
+		turn++
+		if err := conn.WriteMessage(m.Type, m.Data); err != nil || turn%5 != 0 {
+			return
+		}
+		kind, r, err := conn.NextReader()
+		if err != nil {
+			return
+		}
+		w, err := conn.NextWriter(kind)
+		if err != nil {
+			return
+		}
+		if _, err := io.Copy(w, r); err != nil {
+			conn.Close()
+			return
+		}
+		w.Close()
+	})
+}
+
 type soakProfile struct {
 	dialer websocket.Dialer
 	url    string
@@ -152,7 +185,11 @@ func (s soakProfile) converse(ctx context.Context, id uint64) error {
 	defer conn.Close()
 
 	results := make(chan error, soakWriters+1)
-	go func() { results <- soakRead(ctx, conn, id) }()
+	if id/2%2 == 0 {
+		go func() { results <- soakRead(ctx, conn, id) }()
+	} else {
+		soakReadHandled(conn, id, results)
+	}
 	for writer := range soakWriters {
 		go func() { results <- soakWrite(ctx, conn, id, writer) }()
 	}
@@ -174,19 +211,49 @@ func (s soakProfile) converse(ctx context.Context, id uint64) error {
 
 // soakRead expects the echo of every message, those of one writer in their order.
 func soakRead(ctx context.Context, conn *websocket.Conn, id uint64) error {
-	var next [soakWriters]int
+	var next soakEchoes
 	for range soakWriters * soakMessages {
 		_, p, err := conn.ReadMessageContext(ctx)
 		if err != nil {
 			return fmt.Errorf("read after %v: %w", next, err)
 		}
-		writer := int(p[0])
-		if want := soakMessage(id, writer, next[writer]); !bytes.Equal(p, want) {
-			return fmt.Errorf("writer %d, message %d: received %d bytes, not the %d that were sent",
-				writer, next[writer], len(p), len(want))
+		if err := next.check(id, p); err != nil {
+			return err
 		}
-		next[writer]++
 	}
+	return nil
+}
+
+// soakReadHandled is soakRead through Handle.
+func soakReadHandled(conn *websocket.Conn, id uint64, results chan<- error) {
+	var next soakEchoes
+	received, over := 0, false
+	conn.Handle(func(_ *websocket.Conn, m websocket.Message, err error) {
+		switch {
+		case over:
+			return
+		case err != nil:
+			err = fmt.Errorf("last call after %v: %w", next, err)
+		default:
+			err = next.check(id, m.Data)
+			received++
+		}
+		if over = err != nil || received == soakWriters*soakMessages; over {
+			results <- err
+		}
+	})
+}
+
+// soakEchoes counts the echoes of each writer's messages.
+type soakEchoes [soakWriters]int
+
+func (next *soakEchoes) check(id uint64, p []byte) error {
+	writer := int(p[0])
+	if want := soakMessage(id, writer, next[writer]); !bytes.Equal(p, want) {
+		return fmt.Errorf("writer %d, message %d: received %d bytes, not the %d that were sent",
+			writer, next[writer], len(p), len(want))
+	}
+	next[writer]++
 	return nil
 }
 

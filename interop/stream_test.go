@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/nettest"
 
@@ -24,6 +26,13 @@ var conns = map[string]func(t *testing.T, compress bool) (client, server *websoc
 	},
 	"Pipe": func(t *testing.T, compress bool) (client, server *websocket.Conn) {
 		return websocket.Pipe(websocket.ConnOptions{EnableCompression: compress})
+	},
+	"no deadlines": func(t *testing.T, compress bool) (client, server *websocket.Conn) {
+		client, server = websocket.Pipe(websocket.ConnOptions{})
+		o := websocket.ConnOptions{EnableCompression: compress}
+		client = websocket.NewConn(noDeadlines{client.NetConn()}, o)
+		o.Server = true
+		return client, websocket.NewConn(noDeadlines{server.NetConn()}, o)
 	},
 }
 
@@ -46,6 +55,13 @@ func dialed(t *testing.T, listen func(http.Handler) *httptest.Server, compress b
 	}
 	return client, <-accepted
 }
+
+// noDeadlines is a net.Conn as some tunnels are.
+type noDeadlines struct{ net.Conn }
+
+func (noDeadlines) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (noDeadlines) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (noDeadlines) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
 
 // eachConn runs f over all of them, compressed and not.
 func eachConn(t *testing.T, f func(t *testing.T, connect func(t *testing.T) (client, server *websocket.Conn))) {

@@ -40,8 +40,14 @@ func dial(t *testing.T, url string) *websocket.Conn {
 }
 
 func TestEcho(t *testing.T) {
-	_, url := start(t)
-	c := dial(t, url)
+	for _, handle := range []bool{false, true} {
+		s, url := start(t)
+		s.handle = handle
+		testEcho(t, dial(t, url))
+	}
+}
+
+func testEcho(t *testing.T, c *websocket.Conn) {
 	for _, size := range []int{0, 1, 125, 126, 65535, 65536, 1 << 20} {
 		for _, messageType := range []int{websocket.TextMessage, websocket.BinaryMessage} {
 			want := bytes.Repeat([]byte("a"), size)
@@ -164,6 +170,12 @@ func TestForeignOriginIsRefused(t *testing.T) {
 
 // The end of the context, which is what a signal brings about, sends 1001 to every connection.
 func TestEndOfServing(t *testing.T) {
+	for _, handle := range []bool{false, true} {
+		testEndOfServing(t, handle)
+	}
+}
+
+func testEndOfServing(t *testing.T, handle bool) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +184,9 @@ func TestEndOfServing(t *testing.T) {
 	defer cancel()
 	var out bytes.Buffer
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, newServer(), ln, "", "", &out) }()
+	s := newServer()
+	s.handle = handle
+	go func() { ended <- serve(ctx, s, ln, "", "", &out) }()
 
 	url := "ws://" + ln.Addr().String() + "/"
 	var conns []*websocket.Conn

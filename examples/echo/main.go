@@ -38,6 +38,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	cert := flags.String("cert", "", "serve TLS with the certificate in this PEM `file`")
 	key := flags.String("key", "", "the certificate's private key, a PEM `file`")
 	compress := flags.Bool("compress", false, "offer or accept permessage-deflate")
+	flags.BoolVar(&s.handle, "handle", false, "server: have no goroutine for each connection")
 	flags.StringVar(&c.url, "dial", "", "be a client of the server at this `url` (ws or wss)")
 	flags.Func("H", "client: send the header `\"Name: value\"`; may be repeated", c.addHeader)
 	flags.Func("subprotocol", "client: offer the subprotocol `name`; may be repeated", c.addSubprotocol)

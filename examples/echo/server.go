@@ -26,6 +26,7 @@ const goodbyeWait = 2 * time.Second
 
 type server struct {
 	upgrader websocket.Upgrader
+	handle   bool           // no goroutine for each connection
 	handlers sync.WaitGroup // running ServeHTTPs
 }
 
@@ -38,6 +39,10 @@ func (s *server) echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Upgrade has told the client why.
 	}
+	if s.handle {
+		c.Handle(reply)
+		return
+	}
 	defer c.Close()
 	for {
 		messageType, message, err := c.ReadMessage()
@@ -47,6 +52,13 @@ func (s *server) echo(w http.ResponseWriter, r *http.Request) {
 		if err := c.WriteMessage(messageType, message); err != nil {
 			return
 		}
+	}
+}
+
+// reply is called for every message of a connection, and once when it has ended.
+func reply(c *websocket.Conn, m websocket.Message, err error) {
+	if err == nil {
+		c.WriteMessage(m.Type, m.Data) // if that fails, the next call tells
 	}
 }
 

@@ -19,7 +19,7 @@ type locker interface {
 // A plain is a Mutex without deadlines or contexts.
 type plain struct{ lock.Mutex }
 
-func (m *plain) Lock() { m.Mutex.Lock(nil, nil) }
+func (m *plain) Lock() { m.Mutex.Lock(noContext, nil) }
 
 // A bounded is a Mutex with a deadline that does not pass.
 type bounded struct {
@@ -27,7 +27,7 @@ type bounded struct {
 	deadline
 }
 
-func (m *bounded) Lock() { m.Mutex.Lock(nil, &m.deadline) }
+func (m *bounded) Lock() { m.Mutex.Lock(noContext, &m.deadline) }
 
 var sink atomic.Uint64
 
@@ -102,7 +102,7 @@ func BenchmarkQueue(b *testing.B) {
 		for range n {
 			go func() {
 				begun.Done()
-				m.Lock(nil, nil)
+				m.Lock(noContext, nil)
 				m.Unlock()
 				served.Done()
 			}()

@@ -76,7 +76,7 @@ func queue(m *lock.Mutex, n int) func() []int {
 	var served []int
 	for i := range n {
 		go func() {
-			if m.Lock(nil, nil) != nil {
+			if m.Lock(noContext, nil) != nil {
 				return
 			}
 			mu.Lock()
@@ -111,7 +111,7 @@ func TestTryLock(t *testing.T) {
 		}
 		m.Unlock()
 	}
-	if err := m.Lock(nil, nil); err != nil {
+	if err := m.Lock(noContext, nil); err != nil {
 		t.Fatal(err)
 	}
 	m.Unlock()
@@ -163,7 +163,7 @@ func overtake(t *testing.T, m *lock.Mutex) {
 	t.Helper()
 	procs := runtime.GOMAXPROCS(1) // so that this goroutine goes on
 	m.Unlock()
-	if err := m.Lock(nil, nil); err != nil {
+	if err := m.Lock(noContext, nil); err != nil {
 		t.Fatal(err)
 	}
 	runtime.GOMAXPROCS(procs)
@@ -175,7 +175,7 @@ func TestHandOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m lock.Mutex
 		m.TryLock()
-		first := async(func() error { return m.Lock(nil, nil) })
+		first := async(func() error { return m.Lock(noContext, nil) })
 		for range 10 {
 			overtake(t, &m)
 			stillWaits(t, "a waiter that was overtaken", first)
@@ -190,7 +190,7 @@ func TestHandOff(t *testing.T) {
 			t.Error("TryLock overtakes a starving waiter")
 		}
 		runtime.GOMAXPROCS(procs)
-		second := async(func() error { return m.Lock(nil, nil) })
+		second := async(func() error { return m.Lock(noContext, nil) })
 		if err := ended(t, "a starving waiter", first); err != nil {
 			t.Error(err)
 		}
@@ -216,7 +216,7 @@ func TestHandOffToAll(t *testing.T) {
 		bubble(t, test.waited.String(), func(t *testing.T) {
 			var m lock.Mutex
 			m.TryLock()
-			wait := func() error { return m.Lock(nil, nil) }
+			wait := func() error { return m.Lock(noContext, nil) }
 			first, second := async(wait), async(wait)
 			time.Sleep(test.waited)
 			overtake(t, &m)
@@ -252,20 +252,20 @@ func TestGivingUp(t *testing.T) {
 		want error
 	}{
 		{"deadline", func(m *lock.Mutex) error {
-			return m.Lock(nil, &deadline{at: time.Now().Add(time.Second)})
+			return m.Lock(noContext, &deadline{at: time.Now().Add(time.Second)})
 		}, lock.ErrDeadline},
 		{"deadline in the past", func(m *lock.Mutex) error {
-			return m.Lock(nil, &deadline{at: time.Now().Add(-time.Second)})
+			return m.Lock(noContext, &deadline{at: time.Now().Add(-time.Second)})
 		}, lock.ErrDeadline},
 		{"deadline set", func(m *lock.Mutex) error {
 			var d deadline
 			time.AfterFunc(time.Second, func() { d.change(m, time.Now()) })
-			return m.Lock(nil, &d)
+			return m.Lock(noContext, &d)
 		}, lock.ErrDeadline},
 		{"deadline earlier", func(m *lock.Mutex) error {
 			d := deadline{at: time.Now().Add(time.Hour)}
 			time.AfterFunc(time.Second/2, func() { d.change(m, time.Now().Add(time.Second/2)) })
-			return m.Lock(nil, &d)
+			return m.Lock(noContext, &d)
 		}, lock.ErrDeadline},
 		{"context", func(m *lock.Mutex) error {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -342,9 +342,9 @@ func TestDeadlineChanged(t *testing.T) {
 		d.change(&m, time.Time{})
 		waiting := make([]<-chan error, 3)
 		for i := range waiting {
-			waiting[i] = async(func() error { return m.Lock(nil, &d) })
+			waiting[i] = async(func() error { return m.Lock(noContext, &d) })
 		}
-		other := async(func() error { return m.Lock(nil, nil) })
+		other := async(func() error { return m.Lock(noContext, nil) })
 		for _, after := range []time.Duration{time.Minute, time.Second, time.Hour, time.Minute} {
 			d.change(&m, time.Now().Add(after))
 			time.Sleep(after - 1)
@@ -381,7 +381,7 @@ func TestDeadlineChangedWhileQueueing(t *testing.T) {
 			from := time.Now()
 			d := &changing{m: &m, reads: reads, deadline: deadline{at: from.Add(time.Hour)}}
 			done := async(func() error {
-				err := m.Lock(nil, d)
+				err := m.Lock(noContext, d)
 				if took, want := time.Since(from), d.changed.Add(time.Second).Sub(from); took != want {
 					t.Errorf("took %v, want %v", took, want)
 				}
@@ -459,7 +459,7 @@ func TestCloseWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var m lock.Mutex
 		m.TryLock()
-		done := async(func() error { return m.Lock(nil, nil) })
+		done := async(func() error { return m.Lock(noContext, nil) })
 		procs := runtime.GOMAXPROCS(1)
 		m.Unlock()
 		m.Close()
@@ -602,7 +602,7 @@ func TestWorkIsNotLeft(t *testing.T) {
 						continue
 					}
 					d := &deadline{at: time.Now().Add(time.Duration(i%20) * time.Microsecond)}
-					if m.Lock(nil, d) == nil {
+					if m.Lock(noContext, d) == nil {
 						runtime.Gosched()
 						m.Unlock()
 						work()
@@ -624,7 +624,7 @@ func TestContentionDoesNotAllocate(t *testing.T) {
 	turn, done := make(chan bool), make(chan bool)
 	go func() {
 		for range turn {
-			m.Lock(nil, d)
+			m.Lock(noContext, d)
 			m.Unlock()
 			done <- true
 		}
@@ -643,3 +643,6 @@ func TestContentionDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations in each wait", got)
 	}
 }
+
+// noContext is for waits that no context ends.
+var noContext context.Context

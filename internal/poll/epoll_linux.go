@@ -3,6 +3,7 @@ package poll
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 // A Set is a set of descriptors, in an epoll instance. Add may be called at any time, Wait and
@@ -30,6 +31,11 @@ func Open(size int) (*Set, error) {
 	// thread waits for it.
 	s := &Set{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, raw: make([]syscall.EpollEvent, size)}
 	if s.rc, err = s.file.SyscallConn(); err != nil {
+		s.file.Close()
+		return nil, err
+	}
+	// The runtime may have refused it, and Wait would fail.
+	if err := s.file.SetReadDeadline(time.Time{}); err != nil {
 		s.file.Close()
 		return nil, err
 	}

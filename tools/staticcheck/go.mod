@@ -1,4 +1,4 @@
-module github.com/tautws/websocket/tools
+module github.com/tautws/websocket/tools/staticcheck
 
 go 1.26.0
 
