@@ -649,8 +649,7 @@ func (g *Group) skip(m *groupMember) {
 		return
 	}
 	if g.newest != nil {
-		m.seq, m.compact = m.cur.seq()-1, true
-		m.cur = m.cur.skipTo(frameCursor{})
+		m.compactFrom(m.cur.seq() - 1)
 	} else if m.cur.pos() < (frameCursor{m.s.log.last, m.s.log.newest}).pos() {
 		m.cur = m.cur.skipTo(m.s.newestLocked(g.seq.Load()))
 	} else {
@@ -659,8 +658,14 @@ func (g *Group) skip(m *groupMember) {
 	g.skipped++
 }
 
-// compactLocked moves the cursor to some of the latest messages that m has yet to get or, if there
-// are none, to the end of the log. m.mu is held, and released meanwhile.
+// compactFrom has m get, of the messages after seq, only the latest of each key. m.mu is held.
+func (m *groupMember) compactFrom(seq int64) {
+	m.seq, m.compact = seq, true
+	m.cur = m.cur.skipTo(frameCursor{})
+}
+
+// compactLocked moves the cursor to some of the latest messages that m has yet to get. Behind the last
+// ones it goes on with the log. m.mu is held, and released meanwhile.
 func (m *groupMember) compactLocked() {
 	const batch = 32 << 10
 	g := m.g
@@ -686,7 +691,11 @@ func (m *groupMember) compactLocked() {
 		b = appendFrame(b, r.first, r.data)
 		seqs = append(seqs, r.seq)
 	}
-	m.cur = frameCursor{}.before(b)
+	var end frameCursor
+	if r == nil {
+		m.compact, end = false, m.s.joinLocked(g.seq.Load())
+	}
+	m.cur = end.before(b)
 	m.cur.at.seqs = seqs
 	m.seq = seqs[len(seqs)-1]
 }

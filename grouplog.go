@@ -31,7 +31,7 @@ type logChunk struct {
 
 	// A side chunk is not part of the log: members read it before they go on with the log at base.
 	side bool
-	seqs []int64 // of the messages of a side chunk with the latest of some keys
+	seqs []int64 // of its messages, if they are the latest of some keys; not nil if they can be skipped
 }
 
 // A frameCursor is a place in a stream, at the beginning of a frame.
@@ -65,6 +65,9 @@ func (k frameCursor) pos() int64 {
 
 // seq returns the number of the message that the cursor is at.
 func (k frameCursor) seq() int64 {
+	if k.at.side && k.off < len(k.at.b) && len(k.at.seqs) > 0 {
+		return k.at.seqs[countFrames(k.at.b[:k.off])]
+	}
 	if k.at.side {
 		return k.at.seq
 	}
@@ -379,6 +382,6 @@ func (s *groupStream) newestLocked(seq int64) frameCursor {
 	}
 	k := s.joinLocked(seq).before(bytes.Clone(s.newest))
 	k.at.base = frameCursor{s.log.last, s.log.newest}.pos()
-	k.at.seqs = []int64{seq} // it may be skipped in turn
+	k.at.seqs = []int64{} // it may be skipped in turn
 	return k
 }

@@ -193,10 +193,9 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 		m.writing = false
 		switch {
 		case m.ended:
-		case n < len(p) && m.compact && m.cur.at.seqs != nil:
+		case n < len(p) && len(m.cur.at.seqs) > 0:
 			// It keeps nothing but the frame that is pending.
-			m.seq = m.cur.at.seqs[len(m.cur.at.seqs)-countFrames(p)+frames]
-			m.cur = frameCursor{}
+			m.compactFrom(m.cur.at.seqs[len(m.cur.at.seqs)-countFrames(p)+frames])
 		default:
 			m.cur.off += end
 		}
@@ -303,7 +302,9 @@ func (m *groupMember) work() {
 		}
 		w.unlock()
 		m.workerEnded()
-		if !may || !m.behind() || !m.worker.CompareAndSwap(workerNone, workerBusy) {
+		// If the message that was open has ended meanwhile, nobody else could start a worker.
+		if !m.behind() || !may && state.messageOpen.Load() ||
+			!m.worker.CompareAndSwap(workerNone, workerBusy) {
 			return
 		}
 		m.g.working.Add(1)

@@ -14,7 +14,7 @@ import (
 )
 
 // patience bounds what a peer does, so that a test that would hang fails.
-const patience = 30 * time.Second
+const patience = 5 * time.Minute
 
 // An event is what a peer learns from the end under test.
 type event struct {

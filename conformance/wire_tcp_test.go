@@ -27,13 +27,22 @@ func TestWireTCP(t *testing.T) {
 					}
 				}
 				// What comes in pieces has Handle leave messages and go on with them.
-				if err := row.runTCP(server, handleStyle, bytewise); err != nil {
+				if err := row.runTCP(server, handleStyle, tcpPieces); err != nil {
 					t.Fatalf("server %v, Handle, in pieces: %v", server, err)
 				}
 			}
 		})
 	}
 }
+
+// tcpPieces is one byte at a time, and for all but the shortest scripts pieces of some bytes: each is
+// a system call for both ends.
+var tcpPieces = chunking{name: "in small pieces", size: func(script []byte) func() int {
+	if len(script) < 200 {
+		return func() int { return 1 }
+	}
+	return piecesOf([]byte{0, 1, 12, 40, 0, 100}).size(script)
+}}
 
 // A received is what a peer got.
 type received struct {

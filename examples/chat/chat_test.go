@@ -158,7 +158,7 @@ func (l thin) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// A member who does not read is sent away with 1013, and the others never notice.
+// A member who does not read is sent away, with 1013 if it takes that, and the others never notice.
 func TestSlowMember(t *testing.T) {
 	s := newServer()
 	srv := httptest.NewUnstartedServer(s)
@@ -195,8 +195,9 @@ func TestSlowMember(t *testing.T) {
 		if err == nil {
 			continue
 		}
-		if !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
-			t.Errorf("the slow member read %v; want a close frame with 1013", err)
+		// It has a second to take the close frame, behind what was sent to it before.
+		if !websocket.IsCloseError(err, websocket.CloseTryAgainLater, websocket.CloseAbnormalClosure) {
+			t.Errorf("the slow member read %v; want a close frame with 1013, or the end", err)
 		}
 		break
 	}
