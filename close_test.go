@@ -150,19 +150,19 @@ func TestCloseEndsWaitsOverTCP(t *testing.T) {
 	}
 }
 
-// Frames that are held when the connection is closed reach the peer, unless it
-// takes nothing; then the wait for it is bounded.
-func TestCloseSendsHeld(t *testing.T) {
+// Frames that are delayed when the connection is closed reach the peer, unless it takes nothing;
+// then the wait for it is bounded.
+func TestCloseSendsDelayed(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		bubble(t, fmt.Sprint("peer reads ", takes), func(t *testing.T) {
 			a, b := net.Pipe()
 			c, p := play(t, a, b, connConfig{isServer: true, buffered: wireBytes(repeated(2, textFrame("a")), true)})
 			wantRead(t, c, "a")
-			write(t, c, "held")
+			write(t, c, "delayed")
 			start := time.Now()
 			done := async(func() error { return c.Close() })
 			if takes {
-				p.expect(textFrame("held"))
+				p.expect(textFrame("delayed"))
 				p.expectEOF()
 			}
 			if err := <-done; err != nil {
@@ -237,8 +237,7 @@ func TestCloseAnswerArrives(t *testing.T) {
 	}
 }
 
-// A failure is bounded though the peer reads nothing and another goroutine's
-// write has the wire.
+// A failure is bounded though the peer reads nothing and another goroutine's write has write.mu.
 func TestFailBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})

@@ -109,7 +109,7 @@ func TestConcurrentMessages(t *testing.T) {
 		name    string
 		deflate bool
 		delay   time.Duration
-	}{{"held", false, 0}, {"never held", false, -1}, {"deflated", true, 0}} {
+	}{{"delayed", false, 0}, {"never delayed", false, -1}, {"deflated", true, 0}} {
 		dial := func(t *testing.T, pair func(testing.TB, connConfig) (*Conn, *peer)) []*Conn {
 			c := wireConfig(true, cfg.deflate, true)
 			c.writeBufferSize, c.writeDelay = 512, cfg.delay

@@ -170,8 +170,8 @@ func TestPongBehindWriter(t *testing.T) {
 	}
 }
 
-// The wire may be held by someone who sends nothing after all.
-func TestPongBehindIdleWire(t *testing.T) {
+// A goroutine may take write.mu and send nothing after all.
+func TestPongBehindIdleWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
 		c.write.mu.Lock(noContext, nil)
@@ -192,7 +192,7 @@ func TestPingFloodAtOnce(t *testing.T) {
 		wantRead(t, c, "the end")
 		c.write.mu.Lock(noContext, nil)
 		if c.write.n > 2*delayLimit {
-			t.Errorf("%d bytes of pongs are held", c.write.n)
+			t.Errorf("%d bytes of pongs are kept", c.write.n)
 		}
 		c.write.unlock()
 		advance(time.Millisecond)
@@ -437,7 +437,7 @@ func TestPongBehindOneWhoGaveUp(t *testing.T) {
 	}
 }
 
-// Writers that hand the wire to each other leave a pong its turn.
+// Writers that hand write.mu to each other leave a pong its turn.
 func TestPongAmongWriters(t *testing.T) {
 	c, p := overPipe(t, connConfig{isServer: true})
 	asyncRead(c)

@@ -692,15 +692,15 @@ func TestNextReaderContextEndsItsReads(t *testing.T) {
 // While nothing was sent, the end of a context costs nothing.
 func TestWriteContextBeforeWriting(t *testing.T) {
 	for _, method := range contextWrites {
-		for _, held := range []string{"message", "wire"} {
-			bubble(t, method.name+" behind the "+held, func(t *testing.T) {
+		for _, taken := range []string{"write.msg", "write.mu"} {
+			bubble(t, method.name+" behind "+taken, func(t *testing.T) {
 				c, p := overPipe(t, connConfig{isServer: true})
 				ended, cancel := newCancel()
 				cancel()
 				wantContext(t, method.write(ended, c, "never"))
 
 				r := &c.write.msg
-				if held == "wire" {
+				if taken == "write.mu" {
 					r = &c.write.mu
 				} else if strings.HasPrefix(method.name, "ping") {
 					return // it does not wait for messages
@@ -749,7 +749,7 @@ func TestWriteContextWhileWriting(t *testing.T) {
 // RFC 6455 §5.4: after the first fragment no other message may begin until the
 // last, so a message that is given up in between is the last on the connection.
 func TestWriteContextBetweenFragments(t *testing.T) {
-	for _, wait := range []string{"", "for the wire"} {
+	for _, wait := range []string{"", "for write.mu"} {
 		bubble(t, "cancelled while it waits "+wait, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
 			frames := p.collect()

@@ -87,7 +87,7 @@ var echoes = []struct {
 	}},
 }
 
-func TestHeldTogether(t *testing.T) {
+func TestDelayedTogether(t *testing.T) {
 	for _, test := range echoes {
 		for _, server := range []bool{true, false} {
 			bubble(t, fmt.Sprintf("%s, server %v", test.name, server), func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestHeldTogether(t *testing.T) {
 	}
 }
 
-func TestNotHeldOneInFlight(t *testing.T) {
+func TestNotDelayedOneInFlight(t *testing.T) {
 	for _, test := range echoes {
 		bubble(t, test.name, func(t *testing.T) {
 			c, s, p := sunk(t, connConfig{isServer: true})
@@ -131,7 +131,7 @@ func TestNotHeldOneInFlight(t *testing.T) {
 
 // A part of the next frame is no reason to hold: the reader would wait for the
 // rest of it.
-func TestNotHeldForPartOfFrame(t *testing.T) {
+func TestNotDelayedForPartOfFrame(t *testing.T) {
 	next := wireBytes([]wireFrame{textFrame(strings.Repeat("x", 200))}, true)
 	for _, cut := range []int{1, 3, 7, 8, 100, len(next) - 1} {
 		bubble(t, fmt.Sprint(cut), func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestNotHeldForPartOfFrame(t *testing.T) {
 	}
 }
 
-func TestNotHeldAfterNegativeDelay(t *testing.T) {
+func TestNotDelayedAfterNegativeDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		frames, _ := numbered(3)
 		c, s, _ := sunk(t, connConfig{isServer: true, writeDelay: -1}, frames...)
@@ -160,9 +160,9 @@ func TestNotHeldAfterNegativeDelay(t *testing.T) {
 	})
 }
 
-// holding returns a connection whose application has read one message with
-// another buffered, so that writes are held.
-func holding(t testing.TB, cfg connConfig) (*Conn, *sink, *peer) {
+// delaying returns a connection whose application has read one message with
+// another buffered, so that writes are delayed.
+func delaying(t testing.TB, cfg connConfig) (*Conn, *sink, *peer) {
 	c, s, p := sunk(t, cfg, textFrame("a"), textFrame("b"))
 	if data, err := readOne(c); data != "a" || err != nil {
 		t.Fatal(data, err)
@@ -181,13 +181,13 @@ func write(t testing.TB, c *Conn, messages ...string) {
 }
 
 // An application that stops reading is answered for after WriteDelay.
-func TestHeldNoLongerThanDelay(t *testing.T) {
+func TestDelayedNoLongerThanDelay(t *testing.T) {
 	for _, test := range []struct{ set, want time.Duration }{
 		{0, 200 * time.Microsecond}, {1, 1}, {5 * time.Millisecond, 5 * time.Millisecond},
 	} {
 		for _, server := range []bool{true, false} {
 			bubble(t, fmt.Sprintf("%v, server %v", test.want, server), func(t *testing.T) {
-				c, s, _ := holding(t, connConfig{isServer: server, writeDelay: test.set})
+				c, s, _ := delaying(t, connConfig{isServer: server, writeDelay: test.set})
 				start := time.Now()
 				write(t, c, "1")
 				advance(test.want / 2)
@@ -210,7 +210,7 @@ func TestHeldNoLongerThanDelay(t *testing.T) {
 }
 
 // What ends a hold at once.
-func TestHeldUntil(t *testing.T) {
+func TestDelayedUntil(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		end  func(c *Conn) error
@@ -254,7 +254,7 @@ func TestHeldUntil(t *testing.T) {
 	} {
 		for _, server := range []bool{true, false} {
 			bubble(t, fmt.Sprintf("%s, server %v", test.name, server), func(t *testing.T) {
-				c, s, _ := holding(t, connConfig{isServer: server})
+				c, s, _ := delaying(t, connConfig{isServer: server})
 				start := time.Now()
 				write(t, c, "1", "2")
 				s.wantWrites(t, !server)
@@ -275,8 +275,8 @@ func TestHeldUntil(t *testing.T) {
 }
 
 // What looked like a message to come was none: once the reader waits, what
-// other goroutines write is not held.
-func TestNotHeldWhileReaderWaits(t *testing.T) {
+// other goroutines write is not delayed.
+func TestNotDelayedWhileReaderWaits(t *testing.T) {
 	for _, last := range []wireFrame{pongFrame(""), frame(0x01, "b")} {
 		synctest.Test(t, func(t *testing.T) {
 			c, s, _ := sunk(t, connConfig{isServer: true}, textFrame("a"), last)
@@ -289,8 +289,8 @@ func TestNotHeldWhileReaderWaits(t *testing.T) {
 	}
 }
 
-// Over a socket the reader itself sends what is held.
-func TestHeldUntilReaderWaitsOverTCP(t *testing.T) {
+// Over a socket the reader itself sends what is delayed.
+func TestDelayedUntilReaderWaitsOverTCP(t *testing.T) {
 	for _, deadline := range []time.Time{{}, time.Now().Add(time.Hour)} {
 		c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
 		c.SetWriteDeadline(deadline)
@@ -312,10 +312,10 @@ func TestHeldUntilReaderWaitsOverTCP(t *testing.T) {
 	}
 }
 
-func TestHeldUpToLimit(t *testing.T) {
+func TestDelayedUpToLimit(t *testing.T) {
 	for _, size := range []int{100, 1000, 4000, 8000} {
 		bubble(t, fmt.Sprint(size), func(t *testing.T) {
-			c, s, _ := holding(t, connConfig{isServer: true})
+			c, s, _ := delaying(t, connConfig{isServer: true})
 			const total = 200_000
 			for range total / size {
 				write(t, c, strings.Repeat("x", size))
@@ -337,8 +337,8 @@ func TestHeldUpToLimit(t *testing.T) {
 	}
 }
 
-// A write after its deadline fails though it could be held.
-func TestPastDeadlineIsNotHeld(t *testing.T) {
+// A write after its deadline fails though it could be delayed.
+func TestPastDeadlineIsNotDelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
 		go p.send(textFrame("a"), textFrame("b"))
@@ -346,19 +346,19 @@ func TestPastDeadlineIsNotHeld(t *testing.T) {
 		c.SetWriteDeadline(time.Now().Add(time.Minute))
 		write(t, c, "in time")
 		if c.write.delayed.Load() == delayedNone {
-			t.Error("a write before its deadline is not held")
+			t.Error("a write before its deadline is not delayed")
 		}
 		c.SetWriteDeadline(aLongTimeAgo)
 		wantDeadline(t, c.WriteMessage(TextMessage, []byte("late")), false)
 	})
 }
 
-// Held writes beside other writers, errors, deadlines, large messages and a
+// Delayed writes beside other writers, errors, deadlines, large messages and a
 // peer that does not read.
 
-func TestHeldFromManyWriters(t *testing.T) {
+func TestDelayedFromManyWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, s, _ := holding(t, connConfig{isServer: true})
+		c, s, _ := delaying(t, connConfig{isServer: true})
 		var wg sync.WaitGroup
 		var want []string
 		for i := range 10 {
@@ -388,8 +388,8 @@ func TestHeldFromManyWriters(t *testing.T) {
 	})
 }
 
-// The error of a held write is that of the next call.
-func TestHeldWriteFails(t *testing.T) {
+// The error of a delayed write is that of the next call.
+func TestDelayedWriteFails(t *testing.T) {
 	failure := errors.New("broken wire")
 	for _, test := range []struct {
 		name string
@@ -404,12 +404,12 @@ func TestHeldWriteFails(t *testing.T) {
 		{"Shutdown", func(c *Conn) error { return c.Shutdown(context.Background(), 1000, "") }},
 	} {
 		bubble(t, test.name, func(t *testing.T) {
-			c, s, _ := holding(t, connConfig{isServer: true})
+			c, s, _ := delaying(t, connConfig{isServer: true})
 			write(t, c, "1")
 			s.fail(failure)
 			advance(defaultWriteDelay)
 			if err := test.next(c); !errors.Is(err, failure) {
-				t.Errorf("error %v, want that of the held write", err)
+				t.Errorf("error %v, want that of the delayed write", err)
 			}
 			if test.name != "Shutdown" {
 				wantRead(t, c, "b") // reading goes on
@@ -418,10 +418,10 @@ func TestHeldWriteFails(t *testing.T) {
 	}
 }
 
-func TestHeldWriteFailsAtFlush(t *testing.T) {
+func TestDelayedWriteFailsAtFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failure := errors.New("broken wire")
-		c, s, _ := holding(t, connConfig{isServer: true})
+		c, s, _ := delaying(t, connConfig{isServer: true})
 		write(t, c, "1")
 		s.fail(failure)
 		for range 2 {
@@ -432,18 +432,18 @@ func TestHeldWriteFailsAtFlush(t *testing.T) {
 	})
 }
 
-// A deadline or a context that passes while a write is held is of no account:
+// A deadline or a context that passes while a write is delayed is of no account:
 // the write was accepted in time.
-func TestHeldPastDeadline(t *testing.T) {
-	for _, held := range []string{"deadline", "context", "deadline moved to the past"} {
-		bubble(t, held, func(t *testing.T) {
+func TestDelayedPastDeadline(t *testing.T) {
+	for _, passed := range []string{"deadline", "context", "deadline moved to the past"} {
+		bubble(t, passed, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
 			go p.send(textFrame("the first is cut by the small read"), textFrame("a"), textFrame("b"))
 			for range 2 {
 				readOne(c)
 			}
 			ctx := context.Background()
-			switch held {
+			switch passed {
 			case "deadline":
 				c.SetWriteDeadline(time.Now().Add(defaultWriteDelay / 2))
 			case "context":
@@ -454,7 +454,7 @@ func TestHeldPastDeadline(t *testing.T) {
 			if err := c.WriteMessageContext(ctx, TextMessage, []byte("1")); err != nil {
 				t.Fatal(err)
 			}
-			if held == "deadline moved to the past" {
+			if passed == "deadline moved to the past" {
 				c.SetWriteDeadline(aLongTimeAgo)
 			}
 			p.expect(textFrame("1")) // waits for the delay
@@ -465,11 +465,11 @@ func TestHeldPastDeadline(t *testing.T) {
 	}
 }
 
-func TestHeldKeepsOrder(t *testing.T) {
+func TestDelayedKeepsOrder(t *testing.T) {
 	big := []string{strings.Repeat("x", 9000), strings.Repeat("y", 70_000), strings.Repeat("z", 300_000)}
 	for _, server := range []bool{true, false} {
 		bubble(t, fmt.Sprint("server ", server), func(t *testing.T) {
-			c, s, _ := holding(t, connConfig{isServer: server})
+			c, s, _ := delaying(t, connConfig{isServer: server})
 			var want []wireFrame
 			for i, b := range big {
 				name := fmt.Sprint("small ", i)
@@ -493,10 +493,10 @@ func TestHeldKeepsOrder(t *testing.T) {
 	}
 }
 
-// The fragments of a message are held like others, and stay in order.
-func TestHeldFragments(t *testing.T) {
+// The fragments of a message are delayed like others, and stay in order.
+func TestDelayedFragments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, s, _ := holding(t, connConfig{isServer: true, writeBufferSize: 256})
+		c, s, _ := delaying(t, connConfig{isServer: true, writeBufferSize: 256})
 		w, err := c.NextWriter(BinaryMessage)
 		if err != nil {
 			t.Fatal(err)
@@ -537,7 +537,7 @@ func TestHeldFragments(t *testing.T) {
 }
 
 // The reader does not wait for a peer that does not read.
-func TestHeldReaderDoesNotWait(t *testing.T) {
+func TestDelayedReaderDoesNotWait(t *testing.T) {
 	for _, deadline := range []time.Duration{0, time.Hour} {
 		bubble(t, fmt.Sprint("write deadline ", deadline), func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
@@ -565,7 +565,7 @@ func TestHeldReaderDoesNotWait(t *testing.T) {
 	}
 }
 
-// readOneByOne has an answer held, then reads messages and pings of a peer
+// readOneByOne has an answer delayed, then reads messages and pings of a peer
 // that takes nothing.
 func readOneByOne(t *testing.T, c *Conn, p *peer) {
 	go p.send(textFrame("the first is cut by the small read"), textFrame("a"), textFrame("b"))
@@ -583,7 +583,7 @@ func readOneByOne(t *testing.T, c *Conn, p *peer) {
 }
 
 // The same over TCP with a full send buffer, where the reader writes itself.
-func TestHeldReaderDoesNotWaitOverTCP(t *testing.T) {
+func TestDelayedReaderDoesNotWaitOverTCP(t *testing.T) {
 	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
 	nc := c.nc.(*net.TCPConn)
 	nc.SetWriteBuffer(4 << 10)

@@ -86,7 +86,7 @@ type Dialer struct {
 	KeepAlive KeepAlive
 
 	// WriteDelay bounds how long a small write is delayed to leave with the next one while more messages
-	// are waiting to be read. Zero means 200 µs, a negative value that writes are never held.
+	// are waiting to be read. Zero means 200 µs, a negative value that writes are never delayed.
 	WriteDelay time.Duration
 
 	// ReadLimit is the largest message, in bytes, that is read from the server, as if set by

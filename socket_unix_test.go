@@ -47,7 +47,7 @@ func TestLargeBufferIsGivenBack(t *testing.T) {
 }
 
 // Through the raw path of a socket. The delay is never waited for.
-func TestHeldTogetherOverTCP(t *testing.T) {
+func TestDelayedTogetherOverTCP(t *testing.T) {
 	frames, joined := numbered(16)
 	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
 	s := &sink{Conn: c.nc}

@@ -93,7 +93,7 @@ func NewKey() Key {
 	// RFC 6455 §5.3 and §10.3: a key is chosen from strong entropy for every frame.
 	b := keyBatches.Get().(*keyBatch)
 	if b.used == len(b.random) {
-		rand.Read(b.random[:]) // never fails: it ends the program instead
+		rand.Read(b.random[:]) // never returns an error
 		b.used = 0
 	}
 	next := b.random[b.used:]
