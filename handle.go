@@ -11,10 +11,10 @@ import (
 // goroutine, no stack and no buffer: its socket is in a set of a poller (poller.go), which serves it
 // when bytes have come. Whatever cannot be in such a set gets a goroutine instead.
 //
-// A connection is served by one goroutine at a time, which owns handlerBusy. A goroutine that notes something
-// for it, an event or a Close, sets handlerBusy and handlerMore; the one that found handlerBusy clear
-// must see to it that serve is called. So nothing is missed, and what is noted without reason costs
-// a read that finds nothing.
+// A connection is served by one goroutine at a time, which owns handlerBusy. A goroutine that notes
+// something for it, an event or a Close, sets handlerBusy and handlerMore; the one that found
+// handlerBusy clear must see to it that serve is called. So nothing is missed, and what is noted
+// without reason costs a read that finds nothing.
 //
 // The reads of serve do not wait: fill returns errNotYet. Between messages that loses nothing, as
 // after a deadline; inside a message, what has come of it is in handler.lent, and the next serve goes
