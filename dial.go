@@ -85,8 +85,9 @@ type Dialer struct {
 	// KeepAlive sends pings to a silent server and ends the connection if it stays silent. Zero: off.
 	KeepAlive KeepAlive
 
-	// WriteDelay bounds how long a small write is delayed to leave with the next one while more messages
-	// are waiting to be read. Zero means 200 µs, a negative value that writes are never delayed.
+	// WriteDelay bounds how long a small write is delayed to leave with the next one while more
+	// messages are waiting to be read. Zero means 200 µs, a negative value that writes are never
+	// delayed.
 	WriteDelay time.Duration
 
 	// ReadLimit is the largest message, in bytes, that is read from the server, as if set by

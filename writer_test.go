@@ -43,7 +43,8 @@ func TestWriterFreesOnce(t *testing.T) {
 	}
 }
 
-// What fits into the buffer leaves in one frame, and the sizes asked for are the sizes there are, up to the bounds.
+// What fits into the buffer leaves in one frame, and the sizes asked for are the sizes there are, up
+// to the bounds.
 func TestBufferSizes(t *testing.T) {
 	for _, tt := range []struct{ asked, read, write int }{
 		{-1, 4096, 4096},

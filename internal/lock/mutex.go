@@ -3,8 +3,9 @@ package lock
 
 // A free lock goes to the goroutine that asks first, even if others wait: one that still has to be
 // scheduled would leave it idle. Once a waiter has been overtaken for a millisecond, Unlock hands
-// it the lock instead, and goes on so with the others that waited long. Invariant: while the lock is free and there are waiters,
-// one of them was woken to take it, or a call of Unlock is about to choose one.
+// it the lock instead, and goes on so with the others that waited long. Invariant: while the lock is
+// free and there are waiters, one of them was woken to take it, or a call of Unlock is about to
+// choose one.
 
 import (
 	"context"
