@@ -76,7 +76,7 @@ var ErrGroupClosed = errors.New("websocket: group is shut down")
 // A connection may be in several groups. It leaves them when this end closes it, by Close or
 // Shutdown; an error alone does not remove it, so that Len and All change when the program, which
 // closes every connection that it has no more use for, knows of it. As with all connections some
-// goroutine must read for control frames to be seen.
+// goroutine must read for control frames to be seen. Trace.Message is not called for broadcasts.
 //
 // With context takeover (CompressionOptions) all members share one compressor, whose level is at
 // least 6. Messages of their own are sent uncompressed to such members.

@@ -630,6 +630,21 @@ func TestGroupShutdownCuts(t *testing.T) {
 	})
 }
 
+// Without a deadline KeepAlive ends a handshake that the peer does not complete.
+func TestGroupShutdownKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
+		add(t, &g, c)
+		p.drain()
+		done := async(func() error { return g.Shutdown(context.Background(), CloseGoingAway, "") })
+		advance(time.Second)
+		stillWaiting(t, "Shutdown", done)
+		advance(5 * time.Minute)
+		ended(t, "Shutdown", done)
+	})
+}
+
 func TestGroupShutdownSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := Group{Spread: time.Minute}
