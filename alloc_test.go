@@ -91,7 +91,7 @@ func TestAllocsControl(t *testing.T) {
 	c := newConn(nc, connConfig{isServer: true})
 	pinAllocs(t, "ping answered", 1, func() { c.ReadMessage() })
 	pong := []byte("I am")
-	pinAllocs(t, "pong by the mailbox", 0, func() {
+	pinAllocs(t, "queued pong", 0, func() {
 		c.write.mu.Lock(noContext, nil) // somebody writes
 		c.write.sendPong(pong, false)
 		c.write.unlock()

@@ -37,7 +37,7 @@ func TestClosePayload(t *testing.T) {
 	}
 }
 
-// After Close everything fails with net.ErrClosed, for ever and without a panic.
+// After Close everything fails with net.ErrClosed, every time and without a panic.
 func TestAfterClose(t *testing.T) {
 	overEach(t, func(t *testing.T, c *Conn, p *peer) {
 		if err := c.Close(); err != nil {
@@ -78,7 +78,7 @@ func TestAfterClose(t *testing.T) {
 	})
 }
 
-// A connection that died of itself gives its first error for ever.
+// A connection that died of itself goes on to return its first error.
 func TestReadsOfDeadConnection(t *testing.T) {
 	for name, last := range map[string][]byte{
 		"EOF":            nil,

@@ -294,9 +294,9 @@ func TestNoGoroutines(t *testing.T) {
 	}
 }
 
-// Whoever waits for a turn to write behind a writer that is left open, or to
-// read behind a handler that does not return, need not wait for those when the
-// connection is closed. The error is that of any later call.
+// A goroutine that waits to write behind a writer that is left open, or to read behind a handler
+// that does not return, need not wait for those when the connection is closed. The error is that of
+// any later call.
 func TestCloseEndsWaitsForTurn(t *testing.T) {
 	prepared, _ := NewPreparedMessage(TextMessage, []byte("x"))
 	gone := &timeoutError{text: "gone"}

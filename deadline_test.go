@@ -132,7 +132,7 @@ func TestReadDeadlineInsideMessage(t *testing.T) {
 			c.SetReadDeadline(time.Time{})
 			for range 3 {
 				if again := readErr(c); again != err {
-					t.Errorf("then %v, want the same error for ever", again)
+					t.Errorf("then %v, want the same error again", again)
 				}
 			}
 			if err := c.WriteMessage(TextMessage, []byte("still")); err != nil {
@@ -293,7 +293,7 @@ func TestWriteDeadlineWhileWriting(t *testing.T) {
 				c.SetWriteDeadline(time.Time{})
 				for range 2 {
 					if again := test.write(c); again != err {
-						t.Errorf("then %v, want the same error for ever", again)
+						t.Errorf("then %v, want the same error again", again)
 					}
 				}
 				if again := c.WriteControl(PingMessage, nil, time.Time{}); again != err {
@@ -661,7 +661,7 @@ func TestReadContextInsideMessage(t *testing.T) {
 			wantContext(t, err)
 			go p.Write(wireBytes([]wireFrame{frame(0x80, "def")}, true))
 			if again := readErr(c); again != err {
-				t.Errorf("then %v, want the same error for ever", again)
+				t.Errorf("then %v, want the same error again", again)
 			}
 		})
 	}
@@ -738,7 +738,7 @@ func TestWriteContextWhileWriting(t *testing.T) {
 			err := <-done
 			wantContext(t, err)
 			if again := c.WriteMessage(TextMessage, nil); again != err {
-				t.Errorf("then %v, want the same error for ever", again)
+				t.Errorf("then %v, want the same error again", again)
 			}
 			go p.send(textFrame("a"))
 			wantRead(t, c, "a")

@@ -3,7 +3,7 @@ package websocket
 import "time"
 
 // Delayed writes. While the reader has another whole frame buffered, the answers to the frames
-// before it need no system call of their own: frames stay in pending, and leave as one write when
+// before it need no system call each: frames stay in pending, and leave as one write when
 // the reader is about to wait, when they pass delayLimit, at Flush, Close, Shutdown and any close
 // frame, and at the latest writeHalf.delay after the first of them. With one message in flight the
 // reader never has another buffered, and nothing is delayed.

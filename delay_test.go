@@ -161,7 +161,7 @@ func TestNotHeldAfterNegativeDelay(t *testing.T) {
 }
 
 // holding returns a connection whose application has read one message with
-// another at hand, so that writes are held.
+// another buffered, so that writes are held.
 func holding(t testing.TB, cfg connConfig) (*Conn, *sink, *peer) {
 	c, s, p := sunk(t, cfg, textFrame("a"), textFrame("b"))
 	if data, err := readOne(c); data != "a" || err != nil {
@@ -238,7 +238,7 @@ func TestHeldUntil(t *testing.T) {
 			c.fail(violation("broken"), CloseProtocolError, "broken")
 			return nil
 		}, "1 2 \x03\xeabroken"},
-		{"the last message at hand", func(c *Conn) error {
+		{"the last message buffered", func(c *Conn) error {
 			if _, err := readOne(c); err != nil {
 				return err
 			}

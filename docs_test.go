@@ -136,7 +136,7 @@ func unresolved(f *ast.File, name string) bool {
 	return false
 }
 
-// A snippetModule is a module of its own that requires this one.
+// A snippetModule is a module that requires this one.
 type snippetModule struct {
 	t   *testing.T
 	dir string
@@ -217,6 +217,20 @@ func TestDocsReadme(t *testing.T) {
 	}
 }
 
+// The README lists every guide.
+func TestDocsGuides(t *testing.T) {
+	guides, err := filepath.Glob("docs/*.md")
+	if err != nil || len(guides) == 0 {
+		t.Fatal(guides, err)
+	}
+	readme := readDoc(t, "README.md")
+	for _, name := range guides {
+		if !strings.Contains(readme, "]("+filepath.ToSlash(name)+"): ") {
+			t.Errorf("README.md does not list %s", name)
+		}
+	}
+}
+
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // Every relative link leads to a file.
@@ -274,6 +288,33 @@ func TestDocsLayout(t *testing.T) {
 	for _, name := range regexp.MustCompile(`\b[a-z0-9_]+\.go\b`).FindAllString(layout, -1) {
 		if _, err := os.Stat(name); err != nil {
 			t.Errorf("CONTRIBUTING.md speaks of %s, which is gone", name)
+		}
+	}
+}
+
+var example = regexp.MustCompile(`#example-([A-Za-z0-9.-]+)`)
+
+// Every link to an example leads to one.
+func TestDocsExamples(t *testing.T) {
+	names, err := filepath.Glob("example*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, name := range names {
+		code.WriteString(readDoc(t, name))
+	}
+	links := example.FindAllStringSubmatch(readDoc(t, "README.md"), -1)
+	if len(links) == 0 {
+		t.Error("README.md links to no example")
+	}
+	for _, m := range links {
+		name, suffix, _ := strings.Cut(strings.ReplaceAll(m[1], ".", "_"), "-")
+		if suffix != "" {
+			name += "_" + strings.ToLower(suffix[:1]) + suffix[1:]
+		}
+		if !strings.Contains(code.String(), "\nfunc Example"+name+"() {") {
+			t.Errorf("README.md links to the example %s, which does not exist", m[1])
 		}
 	}
 }

@@ -4,6 +4,7 @@ package websocket_test
 // none depends on time to come out right.
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -449,10 +450,35 @@ func ExampleConn_Flush() {
 	// SHOUT <nil>
 }
 
+func ExampleConn_Handle() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		ended := make(chan error)
+		c.Handle(func(c *websocket.Conn, m websocket.Message, err error) {
+			if err != nil {
+				ended <- err // the last call
+				return
+			}
+			c.WriteMessage(m.Type, bytes.ToUpper(m.Data))
+		})
+		// A handler of HTTP requests would return here. This one waits to print the end.
+		fmt.Println("server:", <-ended)
+	})
+	defer stop()
+
+	c.WriteMessage(websocket.TextMessage, []byte("shout"))
+	_, p, err := c.ReadMessage()
+	fmt.Println(string(p), err)
+	fmt.Println(c.Shutdown(context.Background(), websocket.CloseNormalClosure, "bye"))
+	// Unordered output:
+	// SHOUT <nil>
+	// server: websocket: close 1000 (normal): bye
+	// <nil>
+}
+
 func ExampleConn_Ping() {
 	c, stop := exampleConn(&websocket.Upgrader{}, exampleEcho)
 	defer stop()
-	go c.ReadMessage() // whoever reads sees the pong
+	go c.ReadMessage() // the goroutine that reads sees the pong
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -28,7 +28,7 @@ type fault struct {
 	act func(p []byte, pass func([]byte) (int, error)) (int, error)
 	// then is the error of all later calls, if any.
 	then error
-	// harmless: the conversation comes to its proper end all the same.
+	// harmless: the conversation still comes to its proper end.
 	harmless bool
 }
 
@@ -63,7 +63,7 @@ func butOne(n int) int {
 
 var faults = []fault{
 	{name: "read fails", act: failing(errFault)},
-	{name: "read fails for ever", act: failing(errFault), then: errFault},
+	{name: "read keeps failing", act: failing(errFault), then: errFault},
 	{name: "read of one byte", act: partly(one, nil), harmless: true},
 	{name: "read of a byte beside an error", act: partly(one, errFault), then: errFault},
 	{name: "read of a byte beside EOF", act: partly(one, io.EOF), then: io.EOF},
@@ -71,7 +71,7 @@ var faults = []fault{
 	{name: "read times out", act: failing(temporaryTimeout{})},
 	{name: "read of nothing", act: failing(nil), harmless: true},
 	{name: "write fails", act: failing(errFault), write: true},
-	{name: "write fails for ever", act: failing(errFault), write: true, then: errFault},
+	{name: "write keeps failing", act: failing(errFault), write: true, then: errFault},
 	{name: "write of one byte", act: partly(one, errFault), write: true},
 	{name: "write of half", act: partly(half1, io.ErrShortWrite), write: true},
 	{name: "write of all but one byte", act: partly(butOne, errFault), write: true},

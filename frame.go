@@ -7,10 +7,9 @@ import (
 	"github.com/tautws/websocket/internal/mask"
 )
 
-// A frame header as a value: bytes to header and back, with no I/O and no
-// state (RFC 6455 §5.2). What a header may say at a given moment is judged in
-// protocol.go; the length and the masking key are judged here, because only
-// their shape can be wrong.
+// A frame header as a value: bytes to header and back, with no I/O and no state (RFC 6455 §5.2).
+// protocol.go checks what a header may say at a given moment. The length and the masking key are
+// checked here, because only their shape can be wrong.
 
 // The message types are the data and control opcodes of RFC 6455 §11.8.
 const (

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// halvesMayUse is what the halves may use of a Conn. Whoever adds to it couples them further.
+// halvesMayUse is what the halves may use of a Conn. An addition couples them further.
 var halvesMayUse = []string{
 	// halves.go
 	"beforeWait", "moreInput", "handleControl", "readingEnded", "pingSent", "keepAlivePingSent",

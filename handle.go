@@ -225,7 +225,7 @@ func (h *handler) end(err error) {
 	c.Close()
 	h.unregister()
 	if c.read.mu.TryLock() {
-		c.read.takeBack(&h.lent)
+		c.read.unlend(&h.lent)
 		c.read.unlock()
 	}
 }
@@ -235,7 +235,7 @@ func (h *handler) end(err error) {
 func (r *readHalf) readAvailable(l *lent) (messageType int, data []byte, err error) {
 	m := &r.msg
 	if !m.open {
-		r.takeBack(l)
+		r.unlend(l)
 		if _, err = r.next(); err != nil {
 			r.shrinkBuffer()
 			return noFrame, nil, err

@@ -130,7 +130,7 @@ func TestPingEndsUnread(t *testing.T) {
 	})
 }
 
-// No one reads: the ping is sent and waits for whoever comes.
+// No one reads: the ping is sent, and its pong waits for a reader.
 func TestPingBeforeReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -170,7 +170,7 @@ func TestPingGivenUp(t *testing.T) {
 	})
 }
 
-// The reading ends just before the ping is listed: it must not wait for ever.
+// The reading ends just before the ping is listed: it must not wait forever.
 func TestPingBehindLastRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, _ := sunk(t, connConfig{isServer: true})
@@ -295,7 +295,7 @@ func TestPingWithoutContext(t *testing.T) {
 	})
 }
 
-// A KeepAlive's ping has a payload of its own, so a pong that nobody asked for ends no Ping.
+// A KeepAlive's ping has its own payload, so a pong that nobody asked for ends no Ping.
 func TestPingBehindKeepAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Second, Timeout: time.Hour}})

@@ -83,7 +83,7 @@ func (r *readHalf) await() error {
 	return r.fill()
 }
 
-// readWhole reads the next message into memory of its own.
+// readWhole reads the next message into new memory.
 func (r *readHalf) readWhole() (messageType int, p []byte, err error) {
 	if messageType, err = r.next(); err != nil {
 		return noFrame, nil, err
@@ -156,7 +156,7 @@ func (r *readHalf) nextSize(n int) int {
 }
 
 // readUnknown reads a message whose length is not known. It is put into *into, which is borrowed, or
-// into memory of its own if into is nil.
+// into new memory if into is nil.
 func (r *readHalf) readUnknown(into **buffer) ([]byte, error) {
 	limit := r.limit.Load()
 	most := maxPieces
@@ -309,17 +309,17 @@ func (c *Conn) Messages(ctx context.Context) iter.Seq2[Message, error] {
 			}
 		}
 		if r.mu.TryLock() {
-			r.takeBack(&l)
+			r.unlend(&l)
 			r.unlock()
 		}
 	}
 }
 
 // The memory of a message that is lent to the application until it asks for the next: the pinned
-// read buffer where the message is whole in it, else a buffer of its own.
+// read buffer where the message is whole in it, else another buffer.
 type lent struct{ pinned, own *buffer }
 
-func (r *readHalf) takeBack(l *lent) {
+func (r *readHalf) unlend(l *lent) {
 	if l.own != nil {
 		l.own.release()
 	}
@@ -327,12 +327,12 @@ func (r *readHalf) takeBack(l *lent) {
 	*l = lent{}
 }
 
-// readLent reads a message into lent memory, which the next call takes back before it waits.
+// readLent reads a message into lent memory, which the next call gives back before it waits.
 func (r *readHalf) readLent(ctx context.Context, l *lent) (messageType int, data []byte, err error) {
 	if err = r.lock(ctx); err != nil {
 		return noFrame, nil, err
 	}
-	r.takeBack(l)
+	r.unlend(l)
 	if err = r.await(); err == nil {
 		messageType, data, err = r.readInto(l)
 	}

@@ -142,7 +142,7 @@ func (r *readHalf) discardUntilClose(ctx context.Context) error {
 		r.awaitEOF(b.b)
 	}
 	b.release()
-	r.dropping = false // whoever reads now gets net.ErrClosed
+	r.dropping = false // reads return net.ErrClosed from now on
 	r.unlock()
 	return err
 }

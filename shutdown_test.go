@@ -68,7 +68,7 @@ func TestShutdown(t *testing.T) {
 }
 
 // A peer that does not answer, or takes nothing at all, is waited for as long
-// as ctx allows, and the connection is closed all the same.
+// as ctx allows, and the connection is closed nevertheless.
 func TestShutdownWithoutAnswer(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		for _, reader := range []bool{true, false} {
@@ -403,7 +403,7 @@ func TestEndOverTLS(t *testing.T) {
 		}, time.Second},
 	} {
 		bubble(t, name, func(t *testing.T) {
-			c, p := tlsOverPipe(t, connConfig{isServer: true})
+			c, p := unreadTLS(t, connConfig{isServer: true})
 			if name == "violation" {
 				go p.send(frame(0x83, ""))
 			} else {

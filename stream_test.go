@@ -354,6 +354,34 @@ func TestStreamOverTCP(t *testing.T) {
 	}
 }
 
+// Writes to a socket are compressed where others are.
+func TestStreamCompressesOverTCP(t *testing.T) {
+	c, p := overTCP(t, ConnOptions{EnableCompression: true}.serverConfig())
+	c.Stream(BinaryMessage).Write(bytes.Repeat([]byte("abc"), 1000))
+	if f, err := p.next(); err != nil || f.first != finBit|rsv1Bit|BinaryMessage || len(f.payload) > 100 {
+		t.Errorf("frame %02x of %d bytes, %v, want a compressed one", f.first, len(f.payload), err)
+	}
+}
+
+func (o ConnOptions) serverConfig() connConfig {
+	o.Server = true
+	return o.config()
+}
+
+// A deadline inside a message is permanent for the other methods, after reads of a stream too.
+func TestStreamLeavesReadMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPipe()
+		c, p := play(t, a, b, connConfig{isServer: true})
+		p.send(binaryFrame("stream"), binaryFrame("cut").cut(8))
+		wantBytes(t, c.Stream(BinaryMessage), "stream")
+		c.SetReadDeadline(time.Now().Add(time.Second))
+		wantDeadline(t, readErr(c), false)
+		c.SetReadDeadline(time.Time{})
+		wantDeadline(t, readErr(c), false)
+	})
+}
+
 // readSlowly reads to the end, a little every 10 ms.
 func readSlowly(nc net.Conn) (all []byte) {
 	for p := make([]byte, 20_000); ; time.Sleep(10 * time.Millisecond) {

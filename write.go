@@ -143,7 +143,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	return c.write.controlWithin(noContext, deadline, messageType, data)
 }
 
-// controlWithin sends a control message within bounds of its own, not those that the application
+// controlWithin sends a control message within its own bounds, not those that the application
 // set for its data.
 func (w *writeHalf) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
 	if !w.mu.TryLock() {

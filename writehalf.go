@@ -30,9 +30,9 @@ const (
 // (RFC 6455 §5.5.1).
 var ErrCloseSent = errors.New("websocket: close sent")
 
-// A writeHalf is the sending direction of a Conn. Whoever holds msg sends one message, first frame
-// to last; whoever holds mu writes one frame. So control frames, which need mu alone, go out
-// between two frames of a message.
+// A writeHalf is the sending direction of a Conn. msg is held for one message, from its first frame
+// to its last, and mu for one frame. So control frames, which need mu alone, go out between two
+// frames of a message.
 type writeHalf struct {
 	conn    *Conn // constant
 	msg, mu lock.Mutex
@@ -289,7 +289,7 @@ func (w *writeHalf) chunkedLocked(first byte, payload []byte) error {
 	}
 }
 
-// unbufferedLocked sends a server's frame where each write is a record of its own, as over TLS: the
+// unbufferedLocked sends a server's frame where each write is one record, as over TLS: the
 // first gets what it has room for, the rest is not copied.
 func (w *writeHalf) unbufferedLocked(first byte, payload []byte) error {
 	if err := w.growLocked(delayLimit); err != nil {

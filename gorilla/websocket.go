@@ -30,11 +30,14 @@ type (
 	Conn               = websocket.Conn
 	ConnOptions        = websocket.ConnOptions
 	Dialer             = websocket.Dialer
+	Group              = websocket.Group
+	GroupStats         = websocket.GroupStats
 	HandshakeError     = websocket.HandshakeError
 	KeepAlive          = websocket.KeepAlive
 	Message            = websocket.Message
 	PreparedMessage    = websocket.PreparedMessage
 	ProtocolError      = websocket.ProtocolError
+	SlowPolicy         = websocket.SlowPolicy
 	Trace              = websocket.Trace
 	Upgrader           = websocket.Upgrader
 )
@@ -67,6 +70,12 @@ const (
 	PongMessage   = websocket.PongMessage
 )
 
+// What a [Group] does with members that lag.
+const (
+	CloseSlow = websocket.CloseSlow
+	SkipSlow  = websocket.SkipSlow
+)
+
 // DefaultDialer is [websocket.DefaultDialer].
 var DefaultDialer = websocket.DefaultDialer
 
@@ -74,7 +83,9 @@ var DefaultDialer = websocket.DefaultDialer
 var (
 	ErrBadHandshake = websocket.ErrBadHandshake
 	ErrCloseSent    = websocket.ErrCloseSent
+	ErrGroupClosed  = websocket.ErrGroupClosed
 	ErrReadLimit    = websocket.ErrReadLimit
+	ErrSlowMember   = websocket.ErrSlowMember
 )
 
 // FormatCloseMessage is [websocket.FormatCloseMessage].

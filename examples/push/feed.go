@@ -36,7 +36,7 @@ func newFeed() *feed {
 	return &feed{subscribers: websocket.Group{Slow: websocket.SkipSlow, MaxLag: 1}}
 }
 
-// publish encodes and frames s once, whoever listens.
+// publish encodes and frames s once, however many listen.
 func (f *feed) publish(s sample) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 // starvation is a little longer than a waiter may be overtaken.
 const starvation = time.Millisecond + time.Microsecond
 
-// bubble runs f as a subtest in a bubble of its own.
+// bubble runs f as a subtest in its own bubble.
 func bubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }

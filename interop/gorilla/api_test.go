@@ -13,6 +13,8 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +79,41 @@ var additions = map[string]string{
 	"method *Conn.Stream":                 "func(int) net.Conn",
 	"type ConnOptions":                    "struct",
 
+	"const CloseSlow":                 ".SlowPolicy 0",
+	"const SkipSlow":                  ".SlowPolicy 1",
+	"field ConnOptions.Trace":         "*.Trace",
+	"field Dialer.Trace":              "*.Trace",
+	"field Group.MaxLag":              "int",
+	"field Group.Slow":                ".SlowPolicy",
+	"field Group.Spread":              "time.Duration",
+	"field GroupStats.Blocked":        "int",
+	"field GroupStats.Bytes":          "int64",
+	"field GroupStats.Expelled":       "int64",
+	"field GroupStats.Lag":            "int64",
+	"field GroupStats.Members":        "int",
+	"field GroupStats.Messages":       "int64",
+	"field GroupStats.Skipped":        "int64",
+	"field Upgrader.Group":            "*.Group",
+	"field Upgrader.Trace":            "*.Trace",
+	"method *Dialer.Redial":           "func(context.Context, string, net/http.Header, .Backoff) iter.Seq2[*.Conn, error]",
+	"method *Group.Add":               "func(*.Conn, ...*.PreparedMessage) error",
+	"method *Group.All":               "func() iter.Seq[*.Conn]",
+	"method *Group.Broadcast":         "func(int, []uint8) error",
+	"method *Group.BroadcastLatest":   "func(string, int, []uint8) error",
+	"method *Group.BroadcastPrepared": "func(*.PreparedMessage) error",
+	"method *Group.Forget":            "func(string)",
+	"method *Group.Len":               "func() int",
+	"method *Group.Remove":            "func(*.Conn)",
+	"method *Group.Shutdown":          "func(context.Context, int, string) error",
+	"method *Group.Stats":             "func() .GroupStats",
+	"type Backoff":                    "struct{Min time.Duration; Max time.Duration; Fatal func(error, *net/http.Response) bool}",
+	"type Group":                      "struct",
+	"type GroupStats":                 "struct",
+	"type SlowPolicy":                 "int",
+	"type Trace":                      "struct{Opened func(*.Conn); Message func(*.Conn, bool, int, int, int); Ping func(*.Conn, time.Duration); Closed func(*.Conn, error)}",
+	"var ErrGroupClosed":              "error",
+	"var ErrSlowMember":               "error",
+
 	"const CloseBadGateway": "untyped int 1014",
 }
 
@@ -107,6 +144,22 @@ func TestExportedNames(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(additions)) {
 		if _, ok := ours[name]; !ok {
 			t.Errorf("a listed addition is missing: %s", name)
+		}
+	}
+}
+
+// TestAdditionsDocumented holds MIGRATING.md to the additions: it names all of them.
+func TestAdditionsDocumented(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join(moduleDir(t, ourPath), "MIGRATING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(guide), "## New beside the old names\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, name := range slices.Sorted(maps.Keys(additions)) {
+		last := name[strings.LastIndexAny(name, " .")+1:]
+		if !regexp.MustCompile(`\b` + last + `\b`).MatchString(section) {
+			t.Errorf("the section on new names lacks %s", name)
 		}
 	}
 }
