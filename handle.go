@@ -11,7 +11,7 @@ import (
 // goroutine, no stack and no buffer: its socket is in a set of a poller (poller.go), which serves it
 // when bytes have come. Whatever cannot be in such a set gets a goroutine instead.
 //
-// A connection is served by one goroutine at a time, which owns handlerBusy. Whoever notes something
+// A connection is served by one goroutine at a time, which owns handlerBusy. A goroutine that notes something
 // for it, an event or a Close, sets handlerBusy and handlerMore; the one that found handlerBusy clear
 // must see to it that serve is called. So nothing is missed, and what is noted without reason costs
 // a read that finds nothing.
@@ -280,7 +280,7 @@ func (r *readHalf) collect(l *lent) (n int, err error) {
 		if l.own == nil || n == len(l.own.b) {
 			r.growCollected(l, n)
 		}
-		if left := r.frame.remaining; r.buf.buf == nil && left > uint64(r.buf.size) {
+		if left := r.frame.remaining; r.buf.empty() && left > uint64(r.buf.size) {
 			r.buf.nextRead = int32(min(left, maxNextRead))
 		}
 		var k int

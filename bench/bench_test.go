@@ -70,6 +70,7 @@ func TestEveryServerInEveryScenario(t *testing.T) {
 func small() []scenario {
 	var small []scenario
 	large := overTLS(echo("8MiB-tls", "8 MiB over TLS", 1, 1, 8<<20, load.Binary))
+	large.only = []string{gorilla, plain} // one that works shows that the load generator does
 	for i, s := range append(slices.Clone(scenarios), large, crowd(5)) {
 		s.conns = min(s.conns, 5)
 		s.echo.Conns = min(s.echo.Conns, 5)

@@ -14,6 +14,7 @@ const (
 	gorilla  = "gorilla"
 	plain    = "websocket"
 	messages = "websocket Messages"
+	http1    = "HTTP/1.1"
 )
 
 // contender is one line of every table.
@@ -21,12 +22,17 @@ type contender struct {
 	name    string
 	program string      // directory below server/
 	args    []string    // always passed
+	env     []string    // added to the environment
+	http2   bool        // the load talks HTTP/2 to it
 	module  string      // whose version the record names
 	color   color.Color // of the bars in the chart; nil: none
 	// in matches the names of the scenarios it takes part in; empty: those that list it, or list
 	// none.
 	in string
 }
+
+// extendedConnect has net/http's server announce extended CONNECT (docs/http2.md).
+var extendedConnect = []string{"GODEBUG=http2xconnect=1"}
 
 var contenders = []contender{
 	{name: floor, program: "floor", color: color.Gray{0xBB}},
@@ -35,7 +41,7 @@ var contenders = []contender{
 	{name: "gorilla hub", program: "hub", in: "^broadcast"},
 	{name: plain, program: "websocket", color: color.RGBA{0x00, 0x5F, 0x9E, 0xFF}},
 	{name: messages, program: "messages", color: color.RGBA{0x56, 0xB4, 0xE9, 0xFF}},
-	{name: "websocket Handle", program: "handle", in: "^(64B|64B-pipelined|512B-1000|1KiB-10|1KiB|64KiB|1MiB|idle-goroutine)(-procs2)?$",
+	{name: "websocket Handle", program: "handle", in: "^(64B|64B-pipelined|512B-1000|1KiB-10|1KiB|64KiB|1MiB|64B-tls|idle-goroutine|idle-tls-goroutine|crowd)(-procs2)?$",
 		color: color.RGBA{0x2E, 0x8B, 0x57, 0xFF}},
 	{name: "websocket Group", program: "group", in: "^(broadcast|crowd)", color: color.RGBA{0x8E, 0x44, 0xAD, 0xFF}},
 	{name: "websocket without mutex", program: "messages", in: "-writers"},
@@ -46,6 +52,8 @@ var contenders = []contender{
 	{name: "gobwas", program: "gobwas", module: "github.com/gobwas/ws", color: color.RGBA{0x00, 0x9E, 0x73, 0xFF}},
 	{name: "melody", program: "melody", module: "github.com/olahol/melody", in: "^broadcast"},
 	{name: "node ws", program: "node"},
+	{name: http1, program: "http2", env: extendedConnect, in: "^http2"},
+	{name: "HTTP/2", program: "http2", env: extendedConnect, http2: true, in: "^http2"},
 }
 
 // runs tells whether c takes part in s.

@@ -29,8 +29,8 @@ const (
 
 // crowd is the scenario of conns connections.
 func crowd(conns int) scenario {
-	s := idle("crowd", fmt.Sprintf("%d parked connections, loop in its own goroutine", conns), false, true)
-	s.kind, s.conns, s.procs, s.many, s.size, s.chart = crowdLoad, conns, 1, 1, 512, false
+	s := idle("crowd", fmt.Sprintf("%d parked connections", conns), false, true)
+	s.kind, s.conns, s.procs, s.many, s.size = crowdLoad, conns, 1, 1, 512
 	s.args = append(s.args, "-register")
 	s.only = []string{floor, gorilla, plain, "coder", "gws"}
 	return s

@@ -13,12 +13,12 @@ import (
 
 // sample is one measurement of one contender.
 type sample struct {
-	Operations int     `json:"operations,omitempty"` // messages, handshakes or deliveries
+	Operations int     `json:"operations,omitempty"` // messages, handshakes, openings or deliveries
 	Seconds    float64 `json:"seconds,omitempty"`    // by the clock
 	CPU        float64 `json:"cpu_ns,omitempty"`     // nanoseconds per operation, user and system
 	Busy       float64 `json:"busy,omitempty"`       // share of the time the server was running
 	ReplyBytes float64 `json:"reply_bytes,omitempty"`
-	P50        float64 `json:"p50_ns,omitempty"` // of the time to the answer or delivery
+	P50        float64 `json:"p50_ns,omitempty"` // of the time to the answer, delivery or end of the opening
 	P99        float64 `json:"p99_ns,omitempty"`
 	P999       float64 `json:"p999_ns,omitempty"`
 	Resident   float64 `json:"resident_bytes,omitempty"` // per connection
@@ -61,9 +61,16 @@ func (sub *subject) connect(c contender, s scenario) error {
 		}
 		sub.run = func(d time.Duration) (load.Result, error) { return b.Run(d, sub.broadcast) }
 		sub.disconnect = b.Close
+	case openLoad:
+		o, err := load.NewOpener(sub.addr, c.http2)
+		if err != nil {
+			return err
+		}
+		sub.run, sub.disconnect = o.Run, o.Close
 	default:
 		config := s.echo
 		config.Verbatim = c.name == floor
+		config.HTTP2 = c.http2
 		e, err := load.DialEcho(sub.addr, config)
 		if err != nil {
 			return err
@@ -134,14 +141,16 @@ func (h host) measureIdle(c contender, s scenario) (result sample, err error) {
 			err = fmt.Errorf("%s: %w", c.name, err)
 		}
 	}()
-	if err := conns.Grow(p.addr, 16, s.tls, c.name == floor); err != nil {
+	config := load.EchoConfig{Conns: 16, TLS: s.tls, HTTP2: c.http2, Verbatim: c.name == floor}
+	if err := conns.Grow(p.addr, config); err != nil {
 		return sample{}, err
 	}
 	residentBefore, heapBefore, err := p.memory()
 	if err != nil {
 		return sample{}, err
 	}
-	if err := conns.Grow(p.addr, s.conns, s.tls, c.name == floor); err != nil {
+	config.Conns = s.conns
+	if err := conns.Grow(p.addr, config); err != nil {
 		return sample{}, err
 	}
 	resident, heap, err := p.memory()

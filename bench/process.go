@@ -60,7 +60,7 @@ func (h host) start(c contender, s scenario) (*process, error) {
 	if c.program == "node" {
 		p.cmd = exec.Command("node", append([]string{"--expose-gc", nodeProgram}, args...)...)
 	}
-	p.cmd.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", s.procs))
+	p.cmd.Env = slices.Concat(os.Environ(), c.env, []string{fmt.Sprint("GOMAXPROCS=", s.procs)})
 	p.cmd.Stderr = &p.stderr
 	in, err := p.cmd.StdinPipe()
 	if err != nil {

@@ -41,6 +41,7 @@ type contenderRecord struct {
 	Heap      *statistic               `json:"heap_bytes_per_connection,omitempty"`
 	ToGorilla *statistic               `json:"to_gorilla,omitempty"`
 	ToFloor   *statistic               `json:"to_floor,omitempty"`
+	ToHTTP1   *statistic               `json:"to_http1,omitempty"`
 	Latency   map[string]latencyRecord `json:"latency,omitempty"` // by p50, p99, p999
 	Rounds    []sample                 `json:"rounds"`
 }
@@ -48,6 +49,7 @@ type contenderRecord struct {
 type latencyRecord struct {
 	Time      statistic  `json:"ns"`
 	ToGorilla *statistic `json:"to_gorilla,omitempty"`
+	ToHTTP1   *statistic `json:"to_http1,omitempty"`
 }
 
 // writeRecord writes outcomes to file; dir holds the servers.
@@ -85,10 +87,11 @@ func (o outcome) record() scenarioRecord {
 		}
 		c.ToGorilla = o.ratio(l, gorilla, o.scenario.figure())
 		c.ToFloor = o.ratio(l, floor, o.scenario.figure())
+		c.ToHTTP1 = o.ratio(l, http1, o.scenario.figure())
 		if o.scenario.latency() {
 			c.Latency = make(map[string]latencyRecord)
 			for _, q := range latencies {
-				c.Latency[q.name] = latencyRecord{figure(l.samples, q.of), o.ratio(l, gorilla, q.of)}
+				c.Latency[q.name] = latencyRecord{figure(l.samples, q.of), o.ratio(l, gorilla, q.of), o.ratio(l, http1, q.of)}
 			}
 		}
 		r.Contenders = append(r.Contenders, c)

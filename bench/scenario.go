@@ -1,6 +1,7 @@
 package main
 
-// What is measured. Every scenario is one of five loads: echo, handshake, broadcast, idle, crowd.
+// What is measured. Every scenario is one of six loads: echo, handshake, opening, broadcast, idle,
+// crowd.
 
 import (
 	"fmt"
@@ -14,6 +15,7 @@ type loadKind int
 const (
 	echoLoad loadKind = iota
 	handshakeLoad
+	openLoad
 	broadcastLoad
 	idleLoad
 	crowdLoad
@@ -28,9 +30,10 @@ type scenario struct {
 	conns int      // handshake: slots; broadcast and idle: connections
 	size  int      // broadcast: bytes of payload
 	many  int      // broadcast: messages in flight
-	tls   bool     // idle only
+	tls   bool     // idle only; of echoes it is in echo
 	args  []string // for the servers
 	only  []string // contenders; empty: all those without scenarios of their own
+	bases []string // contenders that the others are compared with, the first in everything
 	chart bool     // a group of bars in the chart
 	procs int      // GOMAXPROCS of the servers
 }
@@ -65,6 +68,15 @@ var scenarios = []scenario{
 	idle("idle-handler", "10,000 idle connections, loop in the handler", false, false),
 	idle("idle-tls-goroutine", "2,000 idle connections over TLS, loop in its own goroutine", true, true),
 	idle("idle-tls-handler", "2,000 idle connections over TLS, loop in the handler", true, false),
+	overHTTP2(echo("http2-64B-1", "64 B over TLS, one in flight on one connection or stream", 1, 1, 64, load.Binary)),
+	overHTTP2(echo("http2-64B-50", "64 B over TLS, one in flight on each of 50 connections or streams", 50, 1, 64, load.Binary)),
+	overHTTP2(echo("http2-64B-pipelined", "64 B over TLS, sixteen in flight on one connection or stream", 1, 16, 64, load.Binary)),
+	overHTTP2(echo("http2-16KiB", "16 KiB over TLS, one in flight on each of 4 connections or streams", 4, 1, 16<<10, load.Binary)),
+	overHTTP2(echo("http2-1MiB", "1 MiB over TLS, one in flight on each of 4 connections or streams", 4, 1, 1<<20, load.Binary)),
+	overHTTP2(scenario{name: "http2-open", title: "opening over TLS, one at a time: connect, shake hands and upgrade, or a stream",
+		kind: openLoad, unit: "opening"}),
+	overHTTP2(scenario{name: "http2-idle", title: "1,000 idle connections over TLS, or streams, 100 to a connection",
+		kind: idleLoad, unit: "connection", conns: 1000}),
 }
 
 func echo(name, title string, conns, burst, size int, kind load.Kind) scenario {
@@ -81,6 +93,15 @@ func overTLS(s scenario) scenario {
 	s.echo.TLS = true
 	s.args = append(s.args, "-tls")
 	s.only = []string{floor, gorilla, plain, messages, "coder", "gws", "gobwas"}
+	return s
+}
+
+// overHTTP2 compares HTTP/2 with HTTP/1.1, both over TLS, of one server.
+func overHTTP2(s scenario) scenario {
+	s.tls, s.echo.TLS, s.args = true, true, []string{"-tls"}
+	s.bases = []string{http1}
+	s.only = s.bases
+	s.chart = false // whose bars are compared with gorilla
 	return s
 }
 
@@ -140,8 +161,16 @@ func idle(name, title string, tls, detached bool) scenario {
 	return s
 }
 
+// comparedWith returns the contenders that the others are compared with.
+func (s scenario) comparedWith() []string {
+	if s.bases == nil {
+		return []string{gorilla, floor}
+	}
+	return s.bases
+}
+
 // with returns s for servers with the given GOMAXPROCS; ok is false where more than one would be no
-// news: only uncompressed echoes and broadcasts are run with more.
+// news: only broadcasts and uncompressed echoes over HTTP/1.1 are run with more.
 func (s scenario) with(procs int) (_ scenario, ok bool) {
 	s.procs = procs
 	if procs == 1 {
@@ -150,15 +179,16 @@ func (s scenario) with(procs int) (_ scenario, ok bool) {
 	s.name = fmt.Sprintf("%s-procs%d", s.name, procs)
 	s.title = fmt.Sprintf("%s, GOMAXPROCS=%d", s.title, procs)
 	s.chart = false
-	return s, s.kind == broadcastLoad || s.kind == echoLoad && !s.echo.Deflate
+	return s, s.kind == broadcastLoad || s.kind == echoLoad && !s.echo.Deflate && s.bases == nil
 }
 
 // connections is how many the load holds at once.
 func (s scenario) connections() int { return max(s.conns, s.echo.Conns) }
 
-// latency tells whether the time from a message to its answer or delivery means something.
+// latency tells whether the time from a message to its answer or delivery, or that of an opening,
+// means something.
 func (s scenario) latency() bool {
-	return s.kind == echoLoad && s.echo.Replies == 0 || s.kind == broadcastLoad
+	return s.kind == echoLoad && s.echo.Replies == 0 || s.kind == broadcastLoad || s.kind == openLoad
 }
 
 // parked tells whether s is about memory and not about time.

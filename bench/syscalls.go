@@ -19,7 +19,7 @@ import (
 // counted are the scenarios and contenders of this mode.
 var (
 	countedScenarios  = []string{"64B", "64B-pipelined"}
-	countedContenders = []string{floor, gorilla, plain, messages}
+	countedContenders = []string{floor, gorilla, plain, messages, "websocket Handle"}
 )
 
 // countSyscalls prints a table for each scenario.

@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,8 +51,13 @@ func checkResponse(response []byte, offer string) error {
 	return fmt.Errorf("handshake refused or wrong: %q", response)
 }
 
-// socket returns a TCP socket that has begun to connect.
-func socket(addr netip.AddrPort, flags int) (int, error) {
+// portsPerAddress is how many connections have one source address: the search for a free port takes
+// long when few are left.
+const portsPerAddress = 5_000
+
+// socket returns a TCP socket that has begun to connect. It is the connection of the load with the
+// given index.
+func socket(addr netip.AddrPort, index, flags int) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
@@ -69,6 +73,10 @@ func socket(addr netip.AddrPort, flags int) (int, error) {
 		unix.Close(fd)
 		return -1, fmt.Errorf("SO_LINGER: %w", err)
 	}
+	if err := bind(fd, index); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
 	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
@@ -77,28 +85,53 @@ func socket(addr netip.AddrPort, flags int) (int, error) {
 	return fd, nil
 }
 
-// dial connects and upgrades, with TLS below if overTLS says so. Reads from the stream wait, and
-// find nothing after timeout.
-func dial(addr netip.AddrPort, offer string, overTLS bool, timeout time.Duration) (fd int, s stream, err error) {
-	if fd, err = socket(addr, 0); err != nil {
+// bind gives fd its source address; connecting chooses the port.
+func bind(fd, index int) error {
+	if index < portsPerAddress {
+		return nil // the kernel's choice
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return fmt.Errorf("IP_BIND_ADDRESS_NO_PORT: %w", err)
+	}
+	source := [4]byte{127, 0, 0, byte(1 + index/portsPerAddress)}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: source}); err != nil {
+		return fmt.Errorf("bind to %v: %w", netip.AddrFrom4(source), err)
+	}
+	return nil
+}
+
+// connect connects. Reads from the stream wait, and find nothing after stall.
+func connect(addr netip.AddrPort, index int) (*socketStream, error) {
+	fd, err := socket(addr, index, 0)
+	if err != nil {
+		return nil, err
+	}
+	tv := unix.NsecToTimeval(int64(stall))
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
+	}
+	return &socketStream{fd: fd}, nil
+}
+
+// dial connects and upgrades, with TLS below if overTLS says so.
+func dial(addr netip.AddrPort, index int, offer string, overTLS bool) (fd int, s stream, err error) {
+	below, err := connect(addr, index)
+	if err != nil {
 		return -1, nil, err
 	}
 	defer func() {
 		if err != nil {
-			unix.Close(fd)
+			below.close()
 		}
 	}()
-	tv := unix.NsecToTimeval(int64(timeout))
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return -1, nil, fmt.Errorf("SO_RCVTIMEO: %w", err)
-	}
-	s = &socketStream{fd: fd}
+	s = below
 	if overTLS {
-		if s, err = newTLSStream(s.(*socketStream)); err != nil {
+		if s, err = newTLSStream(below); err != nil {
 			return -1, nil, fmt.Errorf("TLS handshake: %w", err)
 		}
 	}
-	return fd, s, upgrade(s, addr, offer)
+	return below.fd, s, upgrade(s, addr, offer)
 }
 
 func upgrade(s stream, addr netip.AddrPort, offer string) error {

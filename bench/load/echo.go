@@ -23,6 +23,7 @@ type EchoConfig struct {
 	Deflate  bool // send and expect compressed messages
 	Takeover bool // let the server keep its compression context
 	TLS      bool // over TLS, whose certificate is not verified
+	HTTP2    bool // all connections are streams of one, over TLS
 	Replies  int  // answers to each message, if more than one
 	Verbatim bool // expect the very bytes sent, mask included (the floor)
 }
@@ -38,15 +39,21 @@ type Result struct {
 // Echo is a set of connections to one server.
 type Echo struct {
 	config EchoConfig
-	poll   *poller
+	poll   waiter
 	conns  []*echoConn
 	buf    []byte
 	epoch  time.Time     // when now was zero
 	now    time.Duration // when the last burst was sent, or the last bytes received
 }
 
+// waiter waits for something to arrive, and calls ready with the index of each connection that it
+// may have arrived on.
+type waiter interface {
+	wait(ready func(index int) error) error
+	close()
+}
+
 type echoConn struct {
-	fd     int
 	stream stream
 	bursts []burst
 	turn   int           // which burst is under way
@@ -70,11 +77,11 @@ type checker interface {
 
 // DialEcho connects and upgrades every connection.
 func DialEcho(addr netip.AddrPort, config EchoConfig) (*Echo, error) {
-	p, err := newPoller()
+	w, open, err := opener(addr, config)
 	if err != nil {
 		return nil, err
 	}
-	e := &Echo{config: config, poll: p, buf: make([]byte, 256<<10), epoch: time.Now()}
+	e := &Echo{config: config, poll: w, buf: make([]byte, 256<<10), epoch: time.Now()}
 	var shared []burst
 	for i := range config.Conns {
 		// Small payloads differ between connections. Large ones do not: they would push each other,
@@ -82,30 +89,48 @@ func DialEcho(addr netip.AddrPort, config EchoConfig) (*Echo, error) {
 		if i == 0 || config.Size <= 4<<10 {
 			shared = makeBursts(config, i)
 		}
-		if err := e.dial(addr, shared); err != nil {
+		s, err := open(i)
+		if err != nil {
 			e.Close()
 			return nil, fmt.Errorf("connection %d of %d: %w", i+1, config.Conns, err)
 		}
+		c := &echoConn{stream: s, bursts: shared, check: &bytesChecker{}}
+		if config.Deflate {
+			c.check = newInflateChecker(config.Takeover)
+		}
+		e.conns = append(e.conns, c)
 	}
 	return e, nil
 }
 
-func (e *Echo) dial(addr netip.AddrPort, bursts []burst) error {
-	fd, s, err := dial(addr, offer(e.config), e.config.TLS, stall)
+// opener returns what opens connections, and what waits for all of them.
+func opener(addr netip.AddrPort, config EchoConfig) (waiter, func(index int) (stream, error), error) {
+	if config.HTTP2 {
+		h, err := dialHTTP2(addr)
+		if err != nil {
+			return nil, nil, err
+		}
+		return h, h.open, nil
+	}
+	p, err := newPoller()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	c := &echoConn{fd: fd, stream: s, bursts: bursts}
-	e.conns = append(e.conns, c)
-	if e.config.Deflate {
-		c.check = newInflateChecker(e.config.Takeover)
-	} else {
-		c.check = &bytesChecker{}
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return fmt.Errorf("O_NONBLOCK: %w", err)
-	}
-	return e.poll.add(fd, len(e.conns)-1)
+	return p, func(index int) (stream, error) {
+		fd, s, err := dial(addr, index, offer(config), config.TLS)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.SetNonblock(fd, true); err != nil {
+			s.close()
+			return nil, fmt.Errorf("O_NONBLOCK: %w", err)
+		}
+		if err := p.add(fd, index); err != nil {
+			s.close()
+			return nil, err
+		}
+		return s, nil
+	}, nil
 }
 
 func offer(config EchoConfig) string {
@@ -121,7 +146,7 @@ func offer(config EchoConfig) string {
 // Close closes every connection.
 func (e *Echo) Close() {
 	for _, c := range e.conns {
-		unix.Close(c.fd)
+		c.stream.close()
 	}
 	e.poll.close()
 }
@@ -204,7 +229,7 @@ func (e *Echo) pump(c *echoConn, r *Result) error {
 		r.Bytes += int64(n)
 		r.Latency.Add(e.now-c.sent, done)
 		// A short read has emptied the socket: epoll(7). A TLS record says nothing of the next.
-		if c.open == 0 || n < len(e.buf) && !e.config.TLS {
+		if c.open == 0 || n < len(e.buf) && !e.config.TLS && !e.config.HTTP2 {
 			return nil
 		}
 	}

@@ -69,7 +69,7 @@ func Handshakes(addr netip.AddrPort, slots int, d time.Duration) (Result, error)
 
 func (h *handshaker) connect(i int) error {
 	s := &h.slots[i]
-	fd, err := socket(h.addr, unix.SOCK_NONBLOCK)
+	fd, err := socket(h.addr, 0, unix.SOCK_NONBLOCK)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,6 @@
 package load
 
-// Idle connections: each echoes one message and then says nothing, over TCP or TLS.
+// Idle connections: each echoes one message and then says nothing, over TCP, TLS or HTTP/2.
 
 import (
 	"bytes"
@@ -13,15 +13,39 @@ import (
 )
 
 // Idle is a set of connections with nothing to say.
-type Idle struct{ conns []net.Conn }
+type Idle struct {
+	conns   []net.Conn
+	streams []*Echo // a TCP connection each
+}
 
-// Grow adds conns connections, each of which has echoed one 64-byte message. The server's
+// streamsPerConn is how many idle streams share a TCP connection.
+const streamsPerConn = 100
+
+// Grow adds config.Conns connections, each of which has echoed one 64-byte message. The server's
 // certificate is not verified.
-func (i *Idle) Grow(addr netip.AddrPort, conns int, overTLS, verbatim bool) error {
-	c := EchoConfig{Burst: 1, Size: 64, Kind: Binary, Verbatim: verbatim}
-	for n := range conns {
-		if err := i.open(addr, makeBursts(c, n)[0], overTLS); err != nil {
-			return fmt.Errorf("idle connection %d of %d: %w", n+1, conns, err)
+func (i *Idle) Grow(addr netip.AddrPort, config EchoConfig) error {
+	config.Burst, config.Size, config.Kind = 1, 64, Binary
+	if config.HTTP2 {
+		return i.growHTTP2(addr, config)
+	}
+	for n := range config.Conns {
+		if err := i.open(addr, makeBursts(config, n)[0], config.TLS); err != nil {
+			return fmt.Errorf("idle connection %d of %d: %w", n+1, config.Conns, err)
+		}
+	}
+	return nil
+}
+
+func (i *Idle) growHTTP2(addr netip.AddrPort, config EchoConfig) error {
+	for left := config.Conns; left > 0; left -= streamsPerConn {
+		config.Conns = min(left, streamsPerConn)
+		e, err := DialEcho(addr, config)
+		if err != nil {
+			return err
+		}
+		i.streams = append(i.streams, e)
+		if _, err := e.Run(0); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -76,5 +100,8 @@ func (i *Idle) Close() {
 			c = t.NetConn() // no close_notify, which would wait for the peer
 		}
 		c.Close()
+	}
+	for _, e := range i.streams {
+		e.Close()
 	}
 }

@@ -1,7 +1,7 @@
 package load
 
-// What a load talks through: a socket, or TLS over one. Neither waits once it is registered with
-// the poller.
+// What a load talks through: a socket, TLS over one, or a stream of HTTP/2. A socket does not wait
+// once it is registered with the poller.
 
 import (
 	"crypto/tls"
@@ -21,6 +21,7 @@ type stream interface {
 	flush() error
 	// read reads what has arrived; ok is false if nothing has.
 	read(buf []byte) (n int, ok bool, err error)
+	close()
 }
 
 // socketStream is a TCP socket.
@@ -41,6 +42,8 @@ func (s *socketStream) flush() error {
 	return s.send(s.unsent)
 }
 
+func (s *socketStream) close() { unix.Close(s.fd) }
+
 func (s *socketStream) read(buf []byte) (n int, ok bool, err error) { return read(s.fd, buf) }
 
 // tlsStream is TLS over a socket.
@@ -49,9 +52,11 @@ type tlsStream struct {
 	conn *tls.Conn
 }
 
-// newTLSStream shakes hands over s, which still waits. The certificate is not verified.
-func newTLSStream(s *socketStream) (*tlsStream, error) {
-	t := &tlsStream{s, tls.Client(&tlsSocket{socketStream: s}, &tls.Config{InsecureSkipVerify: true})}
+// newTLSStream shakes hands over s, which still waits, and offers protocols by ALPN. The certificate
+// is not verified.
+func newTLSStream(s *socketStream, protocols ...string) (*tlsStream, error) {
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}
+	t := &tlsStream{s, tls.Client(&tlsSocket{socketStream: s}, config)}
 	return t, t.conn.Handshake()
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -133,18 +134,26 @@ func (cl *cluster) startNode(ctx context.Context, i int) (err error) {
 	return nil
 }
 
-// kill stops a node and its broker as if the machine had failed. All others must be up, so that the
-// brokers keep their majority.
+// canSpareOne returns an error unless the other nodes can go on without one of them.
+func (cl *cluster) canSpareOne() error {
+	all := cl.snapshot()
+	switch {
+	case slices.ContainsFunc(all, func(p place) bool { return p.state != up }):
+		return errors.New("a node is down: start it first")
+	case cl.brokers != nil && len(all) < 3:
+		return errors.New("it takes three brokers to do without one of them: use -nodes 3")
+	case len(all) < 2:
+		return errors.New("this is the only node: use -nodes 2")
+	}
+	return nil
+}
+
+// kill stops a node and its broker as if the machine had failed.
 func (cl *cluster) kill(i int) error {
 	cl.acting.Lock()
 	defer cl.acting.Unlock()
-	for _, p := range cl.snapshot() {
-		if p.state != up {
-			return errors.New("another node is down: most of the brokers have to be up")
-		}
-	}
-	if cl.brokers != nil && len(cl.places) < 3 {
-		return errors.New("it takes three brokers to do without one")
+	if err := cl.canSpareOne(); err != nil {
+		return err
 	}
 	p := cl.at(i)
 	cl.set(i, func(p *place) { p.state = down })
@@ -169,10 +178,8 @@ func (cl *cluster) restart(ctx context.Context, i int) error {
 func (cl *cluster) roll(ctx context.Context, spread time.Duration) error {
 	cl.acting.Lock()
 	defer cl.acting.Unlock()
-	for _, p := range cl.snapshot() {
-		if p.state != up {
-			return errors.New("a node is down: start it first")
-		}
+	if err := cl.canSpareOne(); err != nil {
+		return err
 	}
 	for i := range cl.places {
 		p := cl.at(i)

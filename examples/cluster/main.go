@@ -11,6 +11,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -62,6 +63,9 @@ const (
 )
 
 func run(ctx context.Context, out io.Writer, cfg config) error {
+	if cfg.nodes < 1 || cfg.clients < 0 || cfg.rate < 0 {
+		return errors.New("-nodes must be at least 1, -clients and -rate at least 0")
+	}
 	l, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
 		return err
@@ -198,8 +202,9 @@ func (p *page) do(do action) {
 	switch do.Do {
 	case "kill":
 		p.crowd.reset()
-		p.say("node %d was killed", do.Node)
-		err = p.cluster.kill(i)
+		if err = p.cluster.kill(i); err == nil {
+			p.say("node %d was killed", do.Node)
+		}
 	case "start":
 		p.say("node %d is starting", do.Node)
 		if err = p.cluster.restart(p.ctx, i); err == nil {

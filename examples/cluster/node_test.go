@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/tautws/websocket"
 )
 
@@ -186,15 +187,7 @@ func TestNotResumeV1(t *testing.T) {
 
 // Two nodes on a NATS server that was there before: what is written at one is seen at the other.
 func TestExternalBroker(t *testing.T) {
-	set, err := newBrokerSet(t.TempDir(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	broker, err := set.start(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stopBroker(broker) })
+	broker := startBroker(t)
 	cl := start(t, broker.ClientURL(), 2)
 	var running sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -220,4 +213,19 @@ func TestExternalBroker(t *testing.T) {
 			t.Errorf("got %q, want %q", text, want)
 		}
 	}
+}
+
+// startBroker starts a NATS server that is no part of a cluster. It ends with the test.
+func startBroker(t *testing.T) *server.Server {
+	t.Helper()
+	set, err := newBrokerSet(t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker, err := set.start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stopBroker(broker) })
+	return broker
 }

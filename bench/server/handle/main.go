@@ -15,10 +15,13 @@ func main() {
 			EnableCompression: o.Deflate,
 			Compression:       websocket.CompressionOptions{ContextTakeover: o.Takeover},
 		}
+		members := serve.NewMembers[*websocket.Conn](o)
 		echo := func(c *websocket.Conn, m websocket.Message, err error) {
-			if err == nil {
-				c.WriteMessage(m.Type, m.Data)
+			if err != nil {
+				members.Remove(c)
+				return
 			}
+			c.WriteMessage(m.Type, m.Data)
 		}
 		return serve.Program{
 			Serve: serve.Handler(func(w http.ResponseWriter, r *http.Request) {
@@ -28,8 +31,20 @@ func main() {
 					return
 				}
 				c.SetReadLimit(serve.MessageLimit)
+				members.Add(c)
 				c.Handle(echo)
 			}),
+			Broadcast: func(payload []byte) {
+				message, err := websocket.NewPreparedMessage(websocket.BinaryMessage, payload)
+				if err != nil {
+					log.Fatal(err)
+				}
+				members.Each(func(c *websocket.Conn) {
+					if err := c.WritePreparedMessage(message); err != nil {
+						log.Print(err)
+					}
+				})
+			},
 		}
 	})
 }

@@ -30,6 +30,7 @@ func listenTLS(ln net.Listener) net.Listener {
 		log.Fatal(err)
 	}
 	return tls.NewListener(ln, &tls.Config{
+		NextProtos:   []string{"h2", "http/1.1"}, // HTTP/2 for clients that offer it
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 	})
 }
