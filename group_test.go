@@ -79,8 +79,8 @@ func unixPair(t testing.TB) (server, client net.Conn) {
 	return server, client
 }
 
-// thinPair is a connection that buffers little. A Unix socket, unlike TCP, buffers nothing at the far
-// end, and goes on as soon as that reads.
+// thinPair is a connection that buffers little. A Unix socket, unlike TCP, buffers nothing at the
+// far end, and goes on as soon as that reads.
 func thinPair(t testing.TB) (server, client net.Conn) {
 	server, client = unixPair(t)
 	server.(*net.UnixConn).SetWriteBuffer(4 << 10)

@@ -11,9 +11,9 @@ import (
 // The delivery to one member of a Group: what the writing half of a Conn does about its groups.
 //
 // Sockets are written to without waiting. If one takes only a part, the frame that was cut, or the
-// next one, becomes pending, and the timer's goroutine writes it; then the goroutine that holds write.mu goes
-// on with the log. Over any other net.Conn, and for a client, whose frames are masked one by one,
-// a goroutine writes while the member is behind.
+// next one, becomes pending, and the timer's goroutine writes it; then the goroutine that holds
+// write.mu goes on with the log. Over any other net.Conn, and for a client, whose frames are masked
+// one by one, a goroutine writes while the member is behind.
 
 // A groupState is what the writing half of a connection that has joined a group needs.
 type groupState struct {
