@@ -76,7 +76,7 @@ var ErrGroupClosed = errors.New("websocket: group is shut down")
 // A connection may be in several groups. It leaves them when this end closes it, by Close or
 // Shutdown; an error alone does not remove it, so that Len and All change when the program, which
 // closes every connection that it has no more use for, knows of it. As with all connections some
-// goroutine must read for control frames to be seen.
+// goroutine must read for control frames to be seen. Trace.Message is not called for broadcasts.
 //
 // With context takeover (CompressionOptions) all members share one compressor, whose level is at
 // least 6. Messages of their own are sent uncompressed to such members.
@@ -283,8 +283,8 @@ func (m *groupMember) preface(p []byte) {
 	m.mu.Unlock()
 }
 
-// snapshotLocked returns a cursor to the latest messages, behind which k is. One snapshot serves all
-// that join before the log has gone far.
+// snapshotLocked returns a cursor to the latest messages, behind which k is. One snapshot serves
+// all that join before the log has gone far.
 func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 	if s.snapshot == nil || s.snapshotOf != g.forgotten {
 		var b []byte
@@ -297,8 +297,8 @@ func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 	return frameCursor{s.snapshot, 0}
 }
 
-// Remove ends the membership of c. What was broadcast before and is not sent yet may be lost. It does
-// nothing if c is not a member.
+// Remove ends the membership of c. What was broadcast before and is not sent yet may be lost. It
+// does nothing if c is not a member.
 func (g *Group) Remove(c *Conn) {
 	if state := c.write.groups.Load(); state != nil {
 		if m := state.member(g); m != nil {
@@ -363,7 +363,8 @@ func (g *Group) allLocked() []*groupMember {
 func (g *Group) Stats() GroupStats {
 	g.mu.Lock()
 	all := g.allLocked()
-	s := GroupStats{Members: len(all), Messages: g.messages, Bytes: g.bytes, Skipped: g.skipped, Expelled: g.expelled}
+	s := GroupStats{Members: len(all), Messages: g.messages, Bytes: g.bytes,
+		Skipped: g.skipped, Expelled: g.expelled}
 	g.mu.Unlock()
 	for _, m := range all {
 		if m.stuck.Load() || m.worker.Load() != workerNone {
@@ -389,8 +390,8 @@ func (g *Group) BroadcastPrepared(pm *PreparedMessage) error {
 }
 
 // BroadcastLatest is Broadcast of a message that replaces the former one with the same key: members
-// that join later, or that lag behind in a Group with SkipSlow, get only the latest of every key, in
-// the order of the last changes.
+// that join later, or that lag behind in a Group with SkipSlow, get only the latest of every key,
+// in the order of the last changes.
 func (g *Group) BroadcastLatest(key string, messageType int, data []byte) error {
 	return g.broadcast(messageType, data, nil, &key)
 }
@@ -421,7 +422,8 @@ func (g *Group) broadcast(messageType int, data []byte, pm *PreparedMessage, key
 		g.mu.Unlock()
 		return ErrGroupClosed
 	}
-	message := groupMessage{seq: g.seq.Load() + 1, first: finBit | byte(messageType), data: data, pm: pm}
+	first := finBit | byte(messageType)
+	message := groupMessage{seq: g.seq.Load() + 1, first: first, data: data, pm: pm}
 	for {
 		s, isKey := g.uncompressedLocked(&message)
 		if s == nil {
@@ -664,8 +666,8 @@ func (m *groupMember) compactFrom(seq int64) {
 	m.cur = m.cur.skipTo(frameCursor{})
 }
 
-// compactLocked moves the cursor to some of the latest messages that m has yet to get. Behind the last
-// ones it goes on with the log. m.mu is held, and released meanwhile.
+// compactLocked moves the cursor to some of the latest messages that m has yet to get. Behind the
+// last ones it goes on with the log. m.mu is held, and released meanwhile.
 func (m *groupMember) compactLocked() {
 	const batch = 32 << 10
 	g := m.g
@@ -725,9 +727,9 @@ func (c *Conn) closeSlow() {
 }
 
 // beginGoodbye begins a close handshake on behalf of a group. Unlike Conn.Shutdown it is not cut
-// short when the goroutine that reads, whose read fails now, closes the connection. It reports false
-// if the connection is ending already. cause, unless nil, is what reads and writes return from now
-// on.
+// short when the goroutine that reads, whose read fails now, closes the connection. It reports
+// false if the connection is ending already. cause, unless nil, is what reads and writes return
+// from now on.
 func (c *Conn) beginGoodbye(cause error) bool {
 	state := c.write.groupState()
 	if !state.goodbye.CompareAndSwap(false, true) {
@@ -767,13 +769,13 @@ func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
 
 // Shutdown ends the connections of all members with the close handshake, all at the same time or
 // distributed over Spread. Each gets before its close frame what was broadcast before. What the
-// peers still send is discarded, and reads fail with an error for which errors.Is(err, net.ErrClosed)
-// holds; closing the connection then does not cut the handshake short. When ctx ends, the
-// connections that are left are closed without it, and Shutdown returns an error for which errors.Is
-// finds context.Cause(ctx). Otherwise it returns nil.
+// peers still send is discarded, and reads fail with an error for which errors.Is(err,
+// net.ErrClosed) holds; closing the connection then does not cut the handshake short. When ctx
+// ends, the connections that are left are closed without it, and Shutdown returns an error for
+// which errors.Is finds context.Cause(ctx). Otherwise it returns nil.
 //
-// From its call on nothing can be broadcast and nobody can join. It may be called more than once and
-// from any goroutine but those of control frame handlers: every call waits for the end of all
+// From its call on nothing can be broadcast and nobody can join. It may be called more than once
+// and from any goroutine but those of control frame handlers: every call waits for the end of all
 // connections, or of its own ctx.
 func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {

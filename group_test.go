@@ -79,8 +79,8 @@ func unixPair(t testing.TB) (server, client net.Conn) {
 	return server, client
 }
 
-// thinPair is a connection that buffers little. A Unix socket, unlike TCP, buffers nothing at the far
-// end, and goes on as soon as that reads.
+// thinPair is a connection that buffers little. A Unix socket, unlike TCP, buffers nothing at the
+// far end, and goes on as soon as that reads.
 func thinPair(t testing.TB) (server, client net.Conn) {
 	server, client = unixPair(t)
 	server.(*net.UnixConn).SetWriteBuffer(4 << 10)
@@ -627,6 +627,21 @@ func TestGroupShutdownCuts(t *testing.T) {
 		if g.Len() != 0 {
 			t.Errorf("%d members", g.Len())
 		}
+	})
+}
+
+// Without a deadline KeepAlive ends a handshake that the peer does not complete.
+func TestGroupShutdownKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		c, p := overPipe(t, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
+		add(t, &g, c)
+		p.drain()
+		done := async(func() error { return g.Shutdown(context.Background(), CloseGoingAway, "") })
+		advance(time.Second)
+		stillWaiting(t, "Shutdown", done)
+		advance(5 * time.Minute)
+		ended(t, "Shutdown", done)
 	})
 }
 

@@ -174,10 +174,10 @@ func (c *logChunk) fill(at int, first byte, payload []byte) {
 // The streams of a Group: its log in the form for one set of compression parameters. A message is
 // compressed once for each.
 //
-// With context takeover (RFC 7692 §7.1.1) all members share one compressor: they get the same bytes,
-// so their peers have the same window. The first message after a Reset of the compressor, a key
-// message, refers to none before it, so members begin with one. Until the next key message is due,
-// those that have just joined or that missed messages read a branch of the log, in which every
+// With context takeover (RFC 7692 §7.1.1) all members share one compressor: they get the same
+// bytes, so their peers have the same window. The first message after a Reset of the compressor, a
+// key message, refers to none before it, so members begin with one. Until the next key message is
+// due, those that have just joined or that missed messages read a branch of the log, in which every
 // message is compressed by itself. It ends where the key message is.
 //
 // Messages that are compressed by themselves pass the peer's window as well, so the next one of the
