@@ -74,7 +74,7 @@ func (c *Conn) Handle(h func(c *Conn, m Message, err error)) {
 	if h == nil || !c.handler.CompareAndSwap(nil, k) {
 		panic("websocket: Handle called twice or with nil")
 	}
-	if c.socket == nil || !k.register() {
+	if !k.register() {
 		go k.loop()
 		return
 	}
@@ -193,7 +193,7 @@ func (h *handler) handleMessages(end bool) error {
 		if err := r.lock(noContext); err != nil {
 			return err
 		}
-		if i == 0 {
+		if i == 0 && h.conn.socket != nil {
 			r.drained = false
 		}
 		if r.msg.open && r.msg.reader != nil {
