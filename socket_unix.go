@@ -151,7 +151,7 @@ func (r *readHalf) readTLS() (n int, err error) {
 // socketReadable reports whether the socket below a *tls.Conn has bytes, its end or an error.
 func (r *readHalf) socketReadable() bool {
 	readable := true
-	if s := newTLSSocket(r.conn.nc); s != nil {
+	if s := newRawSocket(r.conn.nc.(*tls.Conn).NetConn()); s != nil {
 		s.control(func(fd uintptr) {
 			var b [1]byte
 			_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
