@@ -203,11 +203,14 @@ func (d *ioDeadline) overrideWith(ctx context.Context, t time.Time, kind overrid
 }
 
 // expire ends the wait in progress, whatever its deadline, and those that follow until restore.
-func (d *ioDeadline) expire() {
+func (d *ioDeadline) expire() { d.limit(aLongTimeAgo) }
+
+// limit ends the wait in progress, whatever its deadline, and those that follow until restore, at t.
+func (d *ioDeadline) limit(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.override = overrideStrict
-	d.setNetConn(aLongTimeAgo)
+	d.setNetConn(t)
 }
 
 // restore puts the application's deadline back.

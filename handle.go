@@ -66,15 +66,15 @@ const noDescriptor = -1
 // read deadline passes.
 //
 // Handle may be called once, and then only h may read. On Linux, macOS and the BSDs it serves TCP
-// and Unix sockets; for other connections, such as those over TLS, and elsewhere a goroutine does
-// the same.
+// and Unix sockets, with or without TLS by crypto/tls; for other connections and elsewhere a
+// goroutine does the same.
 func (c *Conn) Handle(h func(c *Conn, m Message, err error)) {
 	k := &handler{conn: c, call: h, fd: noDescriptor}
 	k.state.Store(handlerBusy) // what happens from now on is noted for the goroutine that begins below
 	if h == nil || !c.handler.CompareAndSwap(nil, k) {
 		panic("websocket: Handle called twice or with nil")
 	}
-	if c.socket == nil || !k.register() {
+	if !k.register() {
 		go k.loop()
 		return
 	}
@@ -193,7 +193,7 @@ func (h *handler) handleMessages(end bool) error {
 		if err := r.lock(noContext); err != nil {
 			return err
 		}
-		if i == 0 {
+		if i == 0 && h.conn.socket != nil {
 			r.drained = false
 		}
 		if r.msg.open && r.msg.reader != nil {

@@ -81,12 +81,19 @@ func handlerSlot(fd int) *atomic.Pointer[handler] {
 
 // register has a poller serve the connection, and reports whether one does.
 func (h *handler) register() bool {
+	s := h.conn.socket
+	if s == nil {
+		s = newTLSSocket(h.conn.nc)
+	}
+	if s == nil {
+		return false
+	}
 	pollersOnce.Do(startPollers)
 	if len(pollers) == 0 {
 		return false
 	}
 	added := false
-	err := h.conn.socket.control(func(fd uintptr) {
+	err := s.control(func(fd uintptr) {
 		slot := handlerSlot(int(fd))
 		if slot == nil {
 			return

@@ -34,7 +34,7 @@ type readHalf struct {
 	headBuf  [maxHeaderSize]byte // where the first bytes of a frame go if there is no rawSocket
 	dropping bool                // Shutdown reads, and drops data
 	mode     int8                // readWaits, readResumes, readNow or readToEnd
-	drained  bool                // the last read took all there was
+	drained  bool                // the last read took all there was; over TLS: all there was was read
 	ending   atomic.Bool         // Shutdown has taken over: nobody else reads
 	frame    currentFrame
 	msg      currentMessage
@@ -272,6 +272,8 @@ func (r *readHalf) fill() error {
 	var err error
 	if r.conn.socket != nil {
 		n, err = r.readSocket()
+	} else if r.mode >= readNow {
+		n, err = r.readTLS()
 	} else {
 		n, err = r.readBlocking()
 	}

@@ -15,6 +15,10 @@ func (*rawSocket) init(*Conn) {}
 
 func (*rawSocket) control(func(fd uintptr)) error { panic("websocket: no raw socket") }
 
+func newTLSSocket(net.Conn) *rawSocket { return nil }
+
+func (r *readHalf) readTLS() (int, error) { panic("websocket: no raw socket") }
+
 func (r *readHalf) readSocket() (int, error) { panic("websocket: no raw socket") }
 
 func (w *writeHalf) tryWriteSocket() int { panic("websocket: no raw socket") }

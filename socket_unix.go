@@ -3,11 +3,13 @@
 package websocket
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Waiting for a socket without a buffer, and writing to it without waiting. syscall.RawConn hands
@@ -96,6 +98,67 @@ func (r *readHalf) readSocket() (int, error) {
 		return 0, io.EOF
 	}
 	return int(s.n), nil
+}
+
+// newTLSSocket returns the socket below nc if nc is a *tls.Conn over one, else nil.
+func newTLSSocket(nc net.Conn) *rawSocket {
+	// A handshake that a deadline ends fails for good.
+	if tc, ok := nc.(*tls.Conn); ok && tc.ConnectionState().HandshakeComplete {
+		return newRawSocket(tc.NetConn())
+	}
+	return nil
+}
+
+// recordWait is how long a read waits, at first, for the rest of a TLS record: long enough to read
+// what is there, mostly.
+const recordWait = 100 * time.Microsecond
+
+// readTLS is readSocket for a *tls.Conn, for the reads that do not wait. A read that ends by its
+// deadline loses nothing: crypto/tls keeps the part of a record that has come.
+func (r *readHalf) readTLS() (n int, err error) {
+	d := &r.deadline
+	if d.passed() {
+		d.restore()
+		return 0, r.conn.netTimeout("read")
+	}
+	// crypto/tls has nothing whole when a connection is parked, and then there was an event. Else,
+	// with a deadline that has passed, it returns what it has without asking the socket.
+	wait := time.Duration(0)
+	if r.drained {
+		wait = recordWait
+	}
+	for ; ; wait = max(2*wait, recordWait) {
+		if wait == 0 {
+			d.limit(aLongTimeAgo)
+		} else {
+			d.limit(time.Now().Add(wait))
+		}
+		n, err = r.conn.nc.Read(r.buf.free())
+		if n > 0 || err != nil && !isTimeout(err) {
+			r.drained = false
+			d.restore() // for a handler that reads
+			return n, err
+		}
+		// That it has nothing whole and the socket is empty is certain only together: what comes
+		// from now on is an event.
+		if !r.socketReadable() {
+			r.drained = true
+			return 0, errNotYet
+		}
+	}
+}
+
+// socketReadable reports whether the socket below a *tls.Conn has bytes, its end or an error.
+func (r *readHalf) socketReadable() bool {
+	readable := true
+	if s := newRawSocket(r.conn.nc.(*tls.Conn).NetConn()); s != nil {
+		s.control(func(fd uintptr) {
+			var b [1]byte
+			_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
+			readable = err != syscall.EAGAIN
+		})
+	}
+	return readable
 }
 
 // readError is the error that Read of the net.Conn would return.
