@@ -385,7 +385,7 @@ func TestConnOptionsCompression(t *testing.T) {
 				WriteDelay:        -1,
 			})
 			defer client.Close()
-			text := fmt.Sprintf("%x", noise(1000))
+			text := strings.Repeat(fmt.Sprintf("%x", noise(500)), 2)
 			for _, c := range []*Conn{client, server} {
 				out := c.nc.(*pipeConn).out
 				var sizes []int
