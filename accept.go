@@ -1,7 +1,7 @@
 package websocket
 
-// The server side of the opening handshake. All that can be rejected is rejected as plain HTTP before
-// the hijack; after it there is one write, the 101, and then only frames.
+// The server side of the opening handshake. All that can be rejected is rejected as plain HTTP
+// before the hijack; after it there is one write, the 101, and then only frames.
 
 import (
 	"bufio"
@@ -15,38 +15,42 @@ import (
 )
 
 // Upgrader holds the parameters for upgrading an HTTP request to a WebSocket connection. The zero
-// value is ready to use. Its methods may be called concurrently; its fields must not be changed then.
+// value is ready to use. Its methods may be called concurrently; its fields must not be changed
+// then.
 type Upgrader struct {
 	// HandshakeTimeout bounds the writing of the response. Zero means no bound.
 	HandshakeTimeout time.Duration
 
 	// ReadBufferSize and WriteBufferSize are the sizes in bytes of the buffers used while messages
-	// are read and written. Zero means the sizes of the http.Server's buffers, 4096. Sizes below 256
-	// count as 256; for reading at most 1 MiB counts, for writing 1 GiB. They do not limit the size of
-	// messages: while larger ones come in, larger buffers are borrowed.
+	// are read and written. Zero means the sizes of the http.Server's buffers, 4096. Sizes below
+	// 256 count as 256; for reading at most 1 MiB counts, for writing 1 GiB. They do not limit the
+	// size of messages: while larger ones come in, larger buffers are borrowed.
 	ReadBufferSize, WriteBufferSize int
 
 	// WriteBufferPool is a pool of buffers for writing. Use one pool per value of WriteBufferSize.
 	WriteBufferPool BufferPool
 
-	// Subprotocols are the server's subprotocols in order of preference. If it is not nil, the first
-	// one that the client offers is chosen, and none if it offers none of them. If it is nil, the
-	// Sec-WebSocket-Protocol of Upgrade's responseHeader is sent. Names are compared as they are, case
-	// included. One that is empty or has a comma, white space or a control character is never chosen.
+	// Subprotocols are the server's subprotocols in order of preference. If it is not nil, the
+	// first one that the client offers is chosen, and none if it offers none of them. If it is nil,
+	// the Sec-WebSocket-Protocol of Upgrade's responseHeader is sent. Names are compared as they
+	// are, case included. One that is empty or has a comma, white space or a control character is
+	// never chosen.
 	Subprotocols []string
 
-	// Error answers a request that is rejected. The reason is a HandshakeError; it is meant for a log,
-	// as it can tell about the server. If Error is nil, the answer is the status with one sentence. The
-	// headers Allow of a 405 and Sec-WebSocket-Version of a wrong version are set in either case.
+	// Error answers a request that is rejected. The reason is a HandshakeError; it is meant for a
+	// log, as it can tell about the server. If Error is nil, the answer is the status with one
+	// sentence. The headers Allow of a 405 and Sec-WebSocket-Version of a wrong version are set in
+	// either case.
 	Error func(w http.ResponseWriter, r *http.Request, status int, reason error)
 
-	// CheckOrigin decides on the request's Origin header. If it is set, it alone decides and Origins
-	// does not count; a request that it returns false for is rejected with status 403. If it is nil, a
-	// request passes that has no Origin header, whose origin has the host and port that it is addressed
-	// to, or whose origin is among Origins. A request with several Origin headers never passes.
+	// CheckOrigin decides on the request's Origin header. If it is set, it alone decides and
+	// Origins does not count; a request that it returns false for is rejected with status 403. If
+	// it is nil, a request passes that has no Origin header, whose origin has the host and port
+	// that it is addressed to, or whose origin is among Origins. A request with several Origin
+	// headers never passes.
 	//
-	// Browsers let every page connect to every server and send the user's cookies along. A CheckOrigin
-	// that always returns true lets every page act in the user's name.
+	// Browsers let every page connect to every server and send the user's cookies along. A
+	// CheckOrigin that always returns true lets every page act in the user's name.
 	CheckOrigin func(r *http.Request) bool
 
 	// EnableCompression lets the client choose compression (RFC 7692). See Compression.
@@ -55,18 +59,20 @@ type Upgrader struct {
 	// Origins are the origins allowed besides the server's own: "https://app.example.com",
 	// "https://*.example.com" for all subdomains of example.com at any depth (but not example.com),
 	// "*" for every page. The scheme counts, and the port where it is not the scheme's default. Two
-	// origins have no host: "null" of sandboxed pages and of local files in Firefox, "file://" of local
-	// files in Chromium. A pattern that can never match, such as "app.example.com" without a scheme or
-	// "https://*", makes Upgrade reject every request with status 500.
+	// origins have no host: "null" of sandboxed pages and of local files in Firefox, "file://" of
+	// local files in Chromium. A pattern that can never match, such as "app.example.com" without a
+	// scheme or "https://*", makes Upgrade reject every request with status 500.
 	Origins []string
 
 	// RequireSubprotocol rejects, with status 400, a client that offers none of Subprotocols.
 	RequireSubprotocol bool
 
-	// Compression sets how messages are compressed if EnableCompression is set and the client agrees.
+	// Compression sets how messages are compressed if EnableCompression is set and the client
+	// agrees.
 	Compression CompressionOptions
 
-	// KeepAlive sends pings to a silent client and ends the connection if it stays silent. Zero: off.
+	// KeepAlive sends pings to a silent client and ends the connection if it stays silent. Zero:
+	// off.
 	KeepAlive KeepAlive
 
 	// WriteDelay bounds how long a small write is delayed to leave with the next one while more
@@ -81,9 +87,9 @@ type Upgrader struct {
 	// Trace is told what happens on the connections. Nil: off.
 	Trace *Trace
 
-	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After its
-	// Shutdown requests are refused with status 503. It also serves to end all connections of a server
-	// that broadcasts nothing, see http.Server.RegisterOnShutdown.
+	// Group, if it is not nil, gets every connection as a member before Upgrade returns it. After
+	// its Shutdown requests are refused with status 503. It also serves to end all connections of a
+	// server that broadcasts nothing, see http.Server.RegisterOnShutdown.
 	Group *Group
 }
 
@@ -98,10 +104,11 @@ type upgrade struct {
 // Upgrade upgrades the HTTP request to a WebSocket connection and sends the response.
 //
 // The responseHeader is added to the response, for example to set cookies; it may be nil. A control
-// character in a value is sent as a space. Upgrade writes the headers Upgrade and Sec-WebSocket-Accept
-// itself and leaves them out of responseHeader, like Content-Length and Transfer-Encoding, which a 101
-// cannot have. A header name that is not a token, a Sec-WebSocket-Extensions header and, without
-// Upgrader.Subprotocols, a Sec-WebSocket-Protocol that is not one name are errors.
+// character in a value is sent as a space. Upgrade writes the headers Upgrade and
+// Sec-WebSocket-Accept itself and leaves them out of responseHeader, like Content-Length and
+// Transfer-Encoding, which a 101 cannot have. A header name that is not a token, a
+// Sec-WebSocket-Extensions header and, without Upgrader.Subprotocols, a Sec-WebSocket-Protocol that
+// is not one name are errors.
 //
 // If Upgrade rejects the request it sends an HTTP answer (see Upgrader.Error) and returns a
 // HandshakeError. If it cannot write the response to the client it returns the net error; the
@@ -168,7 +175,8 @@ func (u *Upgrader) negotiate(r *http.Request, responseHeader http.Header) (agree
 	}
 	switch {
 	case len(r.Header["Origin"]) > 1:
-		// RFC 6454 §7.3: one is all there may be. A proxy and CheckOrigin could each look at another.
+		// RFC 6454 §7.3: one is all there may be. A proxy and CheckOrigin could each look at
+		// another.
 		no = rejection{http.StatusForbidden, answerOrigin, "websocket: request origin not allowed: there is more than one Origin header; send one"}
 	case u.CheckOrigin == nil:
 		if no = checkPatterns(u.Origins); no.status == 0 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Allocations are exact, so they are pinned. AllocsPerRun averages, which
-// hides the pools' rare misses after a collection but no allocation per call.
+// Allocations are exact, so they are pinned. AllocsPerRun averages, which hides the pools' rare
+// misses after a collection but no allocation per call.
 
 func pinAllocs(t *testing.T, name string, want float64, f func()) {
 	t.Helper()
@@ -143,8 +143,8 @@ func TestAllocsTCP(t *testing.T) {
 	}
 }
 
-// A connection is as large as a size class of the allocator: one more field
-// would cost an idle connection 32 bytes.
+// A connection is as large as a size class of the allocator: one more field would cost an idle
+// connection 32 bytes.
 func TestConnSize(t *testing.T) {
 	if size := reflect.TypeFor[Conn]().Size(); size > 512 {
 		t.Errorf("a Conn takes %d bytes", size)

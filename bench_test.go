@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Micro benchmarks of the hot paths, without a network. bench/ compares whole
-// servers. Masking and UTF-8 are measured beside their tests.
+// Micro benchmarks of the hot paths, without a network. bench/ compares whole servers. Masking and
+// UTF-8 are measured beside their tests.
 
 var benchSizes = []int{16, 64, 1024, 64 << 10, 1 << 20}
 
@@ -106,8 +106,7 @@ func BenchmarkNextWriter(b *testing.B) {
 	})
 }
 
-// BenchmarkEcho is the loop of an echo server, one message at a time and with
-// sixteen waiting.
+// BenchmarkEcho is the loop of an echo server, one message at a time and with sixteen waiting.
 func BenchmarkEcho(b *testing.B) {
 	for _, batch := range []int{1, 16} {
 		b.Run(fmt.Sprint(batch), func(b *testing.B) {

@@ -12,10 +12,9 @@ import (
 // Close codes, the bodies of close frames, the answer to the peer's, and fail, which every protocol
 // violation goes through.
 
-// Close codes, RFC 6455 §7.4.1 and the IANA registry. CloseNoStatusReceived,
-// CloseAbnormalClosure and CloseTLSHandshake are never sent: they stand for a
-// close frame without a code, for no close frame at all, and for a failed TLS
-// handshake.
+// Close codes, RFC 6455 §7.4.1 and the IANA registry. CloseNoStatusReceived, CloseAbnormalClosure
+// and CloseTLSHandshake are never sent: they stand for a close frame without a code, for no close
+// frame at all, and for a failed TLS handshake.
 const (
 	CloseNormalClosure           = 1000
 	CloseGoingAway               = 1001
@@ -70,8 +69,7 @@ func (e *CloseError) Error() string {
 	return s
 }
 
-// Unwrap returns io.ErrUnexpectedEOF if the stream ended without a close
-// frame, else nil.
+// Unwrap returns io.ErrUnexpectedEOF if the stream ended without a close frame, else nil.
 func (e *CloseError) Unwrap() error {
 	if e.Code == CloseAbnormalClosure {
 		return io.ErrUnexpectedEOF
@@ -92,16 +90,14 @@ func IsCloseError(err error, codes ...int) bool {
 	return false
 }
 
-// IsUnexpectedCloseError reports whether err is a *CloseError with none of the
-// expected codes.
+// IsUnexpectedCloseError reports whether err is a *CloseError with none of the expected codes.
 func IsUnexpectedCloseError(err error, expectedCodes ...int) bool {
 	var e *CloseError
 	return errors.As(err, &e) && !IsCloseError(err, expectedCodes...)
 }
 
-// FormatCloseMessage returns the payload of a close frame. For
-// CloseNoStatusReceived it is empty. The text is not checked: it must be UTF-8
-// of at most 123 bytes to be sent.
+// FormatCloseMessage returns the payload of a close frame. For CloseNoStatusReceived it is empty.
+// The text is not checked: it must be UTF-8 of at most 123 bytes to be sent.
 func FormatCloseMessage(closeCode int, text string) []byte {
 	if closeCode == CloseNoStatusReceived {
 		return []byte{} // RFC 6455 §7.4.1: it stands for the absence of a code
@@ -121,8 +117,7 @@ func closePayload(code int, text string) []byte {
 	return FormatCloseMessage(code, text)
 }
 
-// validCode reports whether a close frame may carry the code (RFC 6455 §7.4
-// and the IANA registry).
+// validCode reports whether a close frame may carry the code (RFC 6455 §7.4 and the IANA registry).
 func validCode(code int) bool {
 	switch {
 	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:

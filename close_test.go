@@ -193,8 +193,8 @@ func TestCloseConcurrently(t *testing.T) {
 	})
 }
 
-// A violation followed by much that is never read: the close frame arrives all
-// the same, then the end of the stream and no reset.
+// A violation followed by much that is never read: the close frame arrives all the same, then the
+// end of the stream and no reset.
 func TestFailArrives(t *testing.T) {
 	junk := bytes.Repeat([]byte("junk"), 1<<18)
 	for _, server := range []bool{true, false} {
@@ -326,8 +326,8 @@ func TestCloseBehindStuckPong(t *testing.T) {
 	})
 }
 
-// What was received and not read is not delivered after Close, also where a
-// handler calls it or somebody is reading.
+// What was received and not read is not delivered after Close, also where a handler calls it or
+// somebody is reading.
 func TestReadAfterClose(t *testing.T) {
 	for name, set := range map[string]func(c *Conn){
 		"handler": func(c *Conn) {

@@ -11,8 +11,8 @@ import (
 	"github.com/tautws/websocket/internal/deflate"
 )
 
-// Conn: what it is made of, its settings, its states and Close. The two halves are in
-// readhalf.go and writehalf.go, and what they want of each other in halves.go.
+// Conn: what it is made of, its settings, its states and Close. The two halves are in readhalf.go
+// and writehalf.go, and what they want of each other in halves.go.
 
 const (
 	defaultBufferSize = 4096
@@ -20,8 +20,8 @@ const (
 	maxWriteSize      = 1 << 30 // what fits is promised to leave in one frame, so it may be large
 	defaultReadLimit  = 64 << 20
 
-	// closeWait bounds each step for a connection that is ending: the writing of a close frame,
-	// of the frames before it, of the goodbye of TLS, and the reading of what the peer still sends.
+	// closeWait bounds each step for a connection that is ending: the writing of a close frame, of
+	// the frames before it, of the goodbye of TLS, and the reading of what the peer still sends.
 	closeWait = time.Second
 )
 
@@ -120,9 +120,8 @@ func (c *Conn) NetConn() net.Conn {
 	return c.nc
 }
 
-// SetReadDeadline sets the time at which reads give up with an error for which
-// errors.Is(err, os.ErrDeadlineExceeded) holds; the zero value means never. It also acts on a read
-// in progress.
+// SetReadDeadline sets the time at which reads give up with an error for which errors.Is(err,
+// os.ErrDeadlineExceeded) holds; the zero value means never. It also acts on a read in progress.
 //
 // A deadline that passes between messages leaves the connection usable: set a later one and read
 // on. One that passes inside a message is permanent. The error is that of the net.Conn, which may
@@ -134,10 +133,10 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return err
 }
 
-// SetWriteDeadline sets the time at which writes give up with an error for which
-// errors.Is(err, os.ErrDeadlineExceeded) holds; the zero value means never. It also acts on a write
-// in progress. A write that times out after its first byte is permanent: all later writes fail. One
-// whose deadline had passed before leaves the connection usable. The error is always nil.
+// SetWriteDeadline sets the time at which writes give up with an error for which errors.Is(err,
+// os.ErrDeadlineExceeded) holds; the zero value means never. It also acts on a write in progress. A
+// write that times out after its first byte is permanent: all later writes fail. One whose deadline
+// had passed before leaves the connection usable. The error is always nil.
 //
 // The deadline applies to the writes of all goroutines. To bound one write alone use
 // WriteMessageContext.
@@ -148,10 +147,10 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// SetReadLimit sets the largest message, in bytes, that is read from the peer. The default is
-// 64 MiB; zero or less lifts the limit. It counts the bytes received as well as those they inflate
-// to. A message beyond it fails the connection with close code 1009, and reads return ErrReadLimit.
-// It may be called at any time and acts on a message in progress from its next frame on.
+// SetReadLimit sets the largest message, in bytes, that is read from the peer. The default is 64
+// MiB; zero or less lifts the limit. It counts the bytes received as well as those they inflate to.
+// A message beyond it fails the connection with close code 1009, and reads return ErrReadLimit. It
+// may be called at any time and acts on a message in progress from its next frame on.
 func (c *Conn) SetReadLimit(limit int64) { c.read.limit.Store(limit) }
 
 // The states of a Conn. What ended one direction alone is the err of that half: a close frame, the
@@ -203,9 +202,9 @@ func (c *Conn) release(wait time.Duration) error {
 	c.read.deadline.close()
 	c.write.deadline.close()
 	// An open writer or a running handler can hold write.msg or read.mu indefinitely, so the
-	// goroutines that wait for them fail now. write.mu needs no such care: the goroutine that
-	// holds it is in nc.Write, which fails as nc is closed. Nor does read.mu once reading has
-	// ended: the goroutines that wait for it get the error that ended it.
+	// goroutines that wait for them fail now. write.mu needs no such care: the goroutine that holds
+	// it is in nc.Write, which fails as nc is closed. Nor does read.mu once reading has ended: the
+	// goroutines that wait for it get the error that ended it.
 	c.write.msg.Close()
 	cause := c.closeCause("read")
 	ended := c.endPings(cause)

@@ -31,8 +31,8 @@ func (c *Conn) controls() *control {
 	return c.control.Load()
 }
 
-// errHandlerExit ends the reading of a connection whose control frame handler, or function of Trace,
-// did not return.
+// errHandlerExit ends the reading of a connection whose control frame handler, or function of
+// Trace, did not return.
 var errHandlerExit = errors.New("websocket: a handler or a function of Trace panicked or ended its goroutine")
 
 // callHandler calls a handler of the application on the goroutine that reads. If it panics or ends
@@ -103,8 +103,8 @@ func (c *Conn) PongHandler() func(appData string) error {
 // lets an endpoint answer the latest of several pings alone.
 const maxQueuedPongs = 16
 
-// A controlQueue holds the control frames that found write.mu taken, or pending full: pongs and
-// at most one ping of KeepAlive.
+// A controlQueue holds the control frames that found write.mu taken, or pending full: pongs and at
+// most one ping of KeepAlive.
 type controlQueue struct {
 	some atomic.Bool // frames is not empty
 

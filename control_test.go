@@ -74,8 +74,8 @@ func TestWriteControlBehindWriter(t *testing.T) {
 	})
 }
 
-// The application's deadline does not end the write of a control frame, and is
-// not forgotten if it is set meanwhile.
+// The application's deadline does not end the write of a control frame, and is not forgotten if it
+// is set meanwhile.
 func TestSetWriteDeadlineDuringWriteControl(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -92,8 +92,8 @@ func TestSetWriteDeadlineDuringWriteControl(t *testing.T) {
 	})
 }
 
-// A write deadline that the application set long ago stops none of what the
-// connection sends by itself.
+// A write deadline that the application set long ago stops none of what the connection sends by
+// itself.
 func TestStaleWriteDeadline(t *testing.T) {
 	overEach(t, func(t *testing.T, c *Conn, p *peer) {
 		c.SetWriteDeadline(aLongTimeAgo)
@@ -131,8 +131,8 @@ func TestStaleWriteDeadlineShutdown(t *testing.T) {
 	})
 }
 
-// The reader meets pings while a writer waits for the peer. It goes on, and
-// the pongs for the last of them leave as soon as the writer's frame is out.
+// The reader meets pings while a writer waits for the peer. It goes on, and the pongs for the last
+// of them leave as soon as the writer's frame is out.
 func TestPongBehindWriter(t *testing.T) {
 	for _, server := range []bool{true, false} {
 		bubble(t, fmt.Sprint("server ", server), func(t *testing.T) {
@@ -410,8 +410,8 @@ func TestHandlerErrorIsPermanent(t *testing.T) {
 	}
 }
 
-// The wire is handed to someone who has given up on it. What was left for its
-// holder in between is done.
+// The wire is handed to someone who has given up on it. What was left for its holder in between is
+// done.
 func TestPongBehindOneWhoGaveUp(t *testing.T) {
 	for range 20 { // whether he has is a race
 		synctest.Test(t, func(t *testing.T) {

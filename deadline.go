@@ -151,8 +151,8 @@ func (d *ioDeadline) replaceWatch(ctx context.Context) {
 	w.stop = context.AfterFunc(ctx, func() { d.interrupt(w) })
 }
 
-// interrupt ends the wait of a call whose context has ended. A net.Conn without deadlines is
-// closed for that.
+// interrupt ends the wait of a call whose context has ended. A net.Conn without deadlines is closed
+// for that.
 func (d *ioDeadline) interrupt(w *watch) {
 	d.mu.Lock()
 	var err error
@@ -205,7 +205,8 @@ func (d *ioDeadline) overrideWith(ctx context.Context, t time.Time, kind overrid
 // expire ends the wait in progress, whatever its deadline, and those that follow until restore.
 func (d *ioDeadline) expire() { d.limit(aLongTimeAgo) }
 
-// limit ends the wait in progress, whatever its deadline, and those that follow until restore, at t.
+// limit ends the wait in progress, whatever its deadline, and those that follow until restore, at
+// t.
 func (d *ioDeadline) limit(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -40,9 +40,8 @@ var readMethods = []struct {
 	}},
 }
 
-// A stream whose second message begins behind 4 control frames and has a
-// header of 8 bytes. Cut anywhere before the payload of that message, a read
-// waits between two messages.
+// A stream whose second message begins behind 4 control frames and has a header of 8 bytes. Cut
+// anywhere before the payload of that message, a read waits between two messages.
 var (
 	cutMessage = strings.Repeat("0123456789", 20)
 	cutFrames  = []wireFrame{textFrame("first"), pingFrame(""), pongFrame("pong"), pingFrame("abc"), textFrame(cutMessage)}
@@ -347,8 +346,8 @@ func TestWrappedTimeout(t *testing.T) {
 	})
 }
 
-// It acts on a write that waits for another goroutine's message as well, and on
-// a read that waits for another reader.
+// It acts on a write that waits for another goroutine's message as well, and on a read that waits
+// for another reader.
 func TestSetDeadlineActsOnWaitForTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -595,8 +594,8 @@ var contextWrites = []struct {
 	}},
 }
 
-// Between messages the end of a context costs nothing: cancelled before the
-// read, while it waits for the network, and behind another reader.
+// Between messages the end of a context costs nothing: cancelled before the read, while it waits
+// for the network, and behind another reader.
 func TestReadContextBetweenMessages(t *testing.T) {
 	for _, method := range contextReads {
 		bubble(t, method.name, func(t *testing.T) {
@@ -746,8 +745,8 @@ func TestWriteContextWhileWriting(t *testing.T) {
 	}
 }
 
-// RFC 6455 §5.4: after the first fragment no other message may begin until the
-// last, so a message that is given up in between is the last on the connection.
+// RFC 6455 §5.4: after the first fragment no other message may begin until the last, so a message
+// that is given up in between is the last on the connection.
 func TestWriteContextBetweenFragments(t *testing.T) {
 	for _, wait := range []string{"", "for write.mu"} {
 		bubble(t, "cancelled while it waits "+wait, func(t *testing.T) {
@@ -869,8 +868,8 @@ func TestContextsInTurn(t *testing.T) {
 	})
 }
 
-// A message that was cut between its fragments ends all later ones, which says
-// nothing of trying again.
+// A message that was cut between its fragments ends all later ones, which says nothing of trying
+// again.
 func TestContextBetweenFragmentsIsPermanent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -930,8 +929,8 @@ func (c countingContext) AfterFunc(f func()) (stop func() bool) {
 
 type contextKey struct{}
 
-// The same context again is not watched again, nor one made from it that ends
-// with it; a connection that is closed watches none.
+// The same context again is not watched again, nor one made from it that ends with it; a connection
+// that is closed watches none.
 func TestContextWatchedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})

@@ -3,8 +3,8 @@ package websocket
 import "time"
 
 // Delayed writes. While the reader has another whole frame buffered, the answers to the frames
-// before it need no system call each: frames stay in pending, and leave as one write when
-// the reader is about to wait, when they pass delayLimit, at Flush, Close, Shutdown and any close
+// before it need no system call each: frames stay in pending, and leave as one write when the
+// reader is about to wait, when they pass delayLimit, at Flush, Close, Shutdown and any close
 // frame, and at the latest writeHalf.delay after the first of them. With one message in flight the
 // reader never has another buffered, and nothing is delayed.
 //
@@ -119,8 +119,8 @@ func (w *writeHalf) tryFlush() {
 	w.unlock()
 }
 
-// flushBeforeClose sends delayed frames for Close, within closeWait. If another goroutine is writing
-// them it leaves them to that one, which the peer may have wait.
+// flushBeforeClose sends delayed frames for Close, within closeWait. If another goroutine is
+// writing them it leaves them to that one, which the peer may have wait.
 func (w *writeHalf) flushBeforeClose() {
 	soon := time.Now().Add(closeWait)
 	if !w.mu.TryLock() && (w.delayed.Load() == delayedWriting || w.wait(noContext, until(soon)) != nil) {

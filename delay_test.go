@@ -129,8 +129,7 @@ func TestNotDelayedOneInFlight(t *testing.T) {
 	}
 }
 
-// A part of the next frame is no reason to hold: the reader would wait for the
-// rest of it.
+// A part of the next frame is no reason to hold: the reader would wait for the rest of it.
 func TestNotDelayedForPartOfFrame(t *testing.T) {
 	next := wireBytes([]wireFrame{textFrame(strings.Repeat("x", 200))}, true)
 	for _, cut := range []int{1, 3, 7, 8, 100, len(next) - 1} {
@@ -160,8 +159,8 @@ func TestNotDelayedAfterNegativeDelay(t *testing.T) {
 	})
 }
 
-// delaying returns a connection whose application has read one message with
-// another buffered, so that writes are delayed.
+// delaying returns a connection whose application has read one message with another buffered, so
+// that writes are delayed.
 func delaying(t testing.TB, cfg connConfig) (*Conn, *sink, *peer) {
 	c, s, p := sunk(t, cfg, textFrame("a"), textFrame("b"))
 	if data, err := readOne(c); data != "a" || err != nil {
@@ -274,8 +273,8 @@ func TestDelayedUntil(t *testing.T) {
 	}
 }
 
-// What looked like a message to come was none: once the reader waits, what
-// other goroutines write is not delayed.
+// What looked like a message to come was none: once the reader waits, what other goroutines write
+// is not delayed.
 func TestNotDelayedWhileReaderWaits(t *testing.T) {
 	for _, last := range []wireFrame{pongFrame(""), frame(0x01, "b")} {
 		synctest.Test(t, func(t *testing.T) {
@@ -353,8 +352,8 @@ func TestPastDeadlineIsNotDelayed(t *testing.T) {
 	})
 }
 
-// Delayed writes beside other writers, errors, deadlines, large messages and a
-// peer that does not read.
+// Delayed writes beside other writers, errors, deadlines, large messages and a peer that does not
+// read.
 
 func TestDelayedFromManyWriters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -432,8 +431,8 @@ func TestDelayedWriteFailsAtFlush(t *testing.T) {
 	})
 }
 
-// A deadline or a context that passes while a write is delayed is of no account:
-// the write was accepted in time.
+// A deadline or a context that passes while a write is delayed is of no account: the write was
+// accepted in time.
 func TestDelayedPastDeadline(t *testing.T) {
 	for _, passed := range []string{"deadline", "context", "deadline moved to the past"} {
 		bubble(t, passed, func(t *testing.T) {
@@ -547,8 +546,7 @@ func TestDelayedReaderDoesNotWait(t *testing.T) {
 			readOneByOne(t, c, p)
 			start := time.Now()
 			p.expect(textFrame("answer"))
-			// RFC 6455 §5.5.3: the last ping is answered, those before it
-			// may be.
+			// RFC 6455 §5.5.3: the last ping is answered, those before it may be.
 			for {
 				f, err := p.next()
 				if err != nil || f.first != 0x8a {
@@ -565,8 +563,7 @@ func TestDelayedReaderDoesNotWait(t *testing.T) {
 	}
 }
 
-// readOneByOne has an answer delayed, then reads messages and pings of a peer
-// that takes nothing.
+// readOneByOne has an answer delayed, then reads messages and pings of a peer that takes nothing.
 func readOneByOne(t *testing.T, c *Conn, p *peer) {
 	go p.send(textFrame("the first is cut by the small read"), textFrame("a"), textFrame("b"))
 	for range 2 {

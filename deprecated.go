@@ -9,8 +9,8 @@ import (
 )
 
 // Upgrade upgrades the HTTP request to a WebSocket connection with buffers of the given sizes in
-// bytes. It neither checks the request's origin nor answers a request that it refuses: both are left
-// to the caller. It returns a HandshakeError if the request is not a WebSocket handshake.
+// bytes. It neither checks the request's origin nor answers a request that it refuses: both are
+// left to the caller. It returns a HandshakeError if the request is not a WebSocket handshake.
 //
 // Deprecated: Use [Upgrader], which does both.
 func Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header, readBufSize, writeBufSize int) (*Conn, error) {

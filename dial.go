@@ -1,8 +1,8 @@
 package websocket
 
 // The client side of the opening handshake: the connection, the tunnel through a proxy, TLS, the
-// request and the response. The rules for headers are in handshake.go and extension.go, the protocols
-// of proxies in internal/proxy.
+// request and the response. The rules for headers are in handshake.go and extension.go, the
+// protocols of proxies in internal/proxy.
 //
 // Everything happens on the goroutine that dials. The application's functions are called there, so
 // their panics are its own.
@@ -30,11 +30,11 @@ import (
 )
 
 // Dialer holds the parameters for connecting to a WebSocket server. The zero value is ready to use;
-// a nil *Dialer is [DefaultDialer] as it was at the start. Its methods may be called concurrently; its
-// fields must not be changed then.
+// a nil *Dialer is [DefaultDialer] as it was at the start. Its methods may be called concurrently;
+// its fields must not be changed then.
 type Dialer struct {
-	// NetDial makes the TCP connection if NetDialContext is nil. If both are nil, a net.Dialer does.
-	// It learns of no context: a dial takes as long as it does.
+	// NetDial makes the TCP connection if NetDialContext is nil. If both are nil, a net.Dialer
+	// does. It learns of no context: a dial takes as long as it does.
 	NetDial func(network, addr string) (net.Conn, error)
 
 	// NetDialContext makes the TCP connection, to the proxy if there is one. Its context ends with
@@ -42,17 +42,17 @@ type Dialer struct {
 	NetDialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// NetDialTLSContext makes the TLS connection to a wss server or to an https proxy, handshake
-	// included; TLSClientConfig then does not apply to it. If it is nil, the connection is made
-	// as without TLS and the handshake follows. A server behind a proxy is not dialled with it.
+	// included; TLSClientConfig then does not apply to it. If it is nil, the connection is made as
+	// without TLS and the handshake follows. A server behind a proxy is not dialled with it.
 	NetDialTLSContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Proxy returns the proxy for a request, nil for none; an error ends the dial. The request's URL
-	// has the scheme http or https for ws and wss. Proxies with the schemes http, https, socks5 and
-	// socks5h are understood, user and password included. If Proxy is nil, no proxy is used.
+	// Proxy returns the proxy for a request, nil for none; an error ends the dial. The request's
+	// URL has the scheme http or https for ws and wss. Proxies with the schemes http, https, socks5
+	// and socks5h are understood, user and password included. If Proxy is nil, no proxy is used.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	// TLSClientConfig is the TLS configuration for wss servers and https proxies. It is not modified.
-	// Its NextProtos do not count: HTTP/1.1 is what is offered.
+	// TLSClientConfig is the TLS configuration for wss servers and https proxies. It is not
+	// modified. Its NextProtos do not count: HTTP/1.1 is what is offered.
 	TLSClientConfig *tls.Config
 
 	// HandshakeTimeout bounds the whole of a dial, from the name lookup to the response. Zero means
@@ -60,9 +60,9 @@ type Dialer struct {
 	HandshakeTimeout time.Duration
 
 	// ReadBufferSize and WriteBufferSize are the sizes in bytes of the buffers used while messages
-	// are read and written. Zero means 4096. Sizes below 256 count as 256; for reading at
-	// most 1 MiB counts, for writing 1 GiB. They do not limit the size of messages: while larger ones
-	// come in, larger buffers are borrowed.
+	// are read and written. Zero means 4096. Sizes below 256 count as 256; for reading at most 1
+	// MiB counts, for writing 1 GiB. They do not limit the size of messages: while larger ones come
+	// in, larger buffers are borrowed.
 	ReadBufferSize, WriteBufferSize int
 
 	// WriteBufferPool is a pool of buffers for writing. Use one pool per value of WriteBufferSize.
@@ -75,14 +75,16 @@ type Dialer struct {
 	// EnableCompression offers compression to the server (RFC 7692). See Compression.
 	EnableCompression bool
 
-	// Jar has the cookies to send and receives those of the response. If it is nil, cookies are sent
-	// only if the request header has them.
+	// Jar has the cookies to send and receives those of the response. If it is nil, cookies are
+	// sent only if the request header has them.
 	Jar http.CookieJar
 
-	// Compression sets how messages are compressed if EnableCompression is set and the server agrees.
+	// Compression sets how messages are compressed if EnableCompression is set and the server
+	// agrees.
 	Compression CompressionOptions
 
-	// KeepAlive sends pings to a silent server and ends the connection if it stays silent. Zero: off.
+	// KeepAlive sends pings to a silent server and ends the connection if it stays silent. Zero:
+	// off.
 	KeepAlive KeepAlive
 
 	// WriteDelay bounds how long a small write is delayed to leave with the next one while more
@@ -116,8 +118,8 @@ func (d *Dialer) Dial(urlStr string, requestHeader http.Header) (*Conn, *http.Re
 // that, together with HandshakeTimeout; once DialContext has returned it has no effect.
 //
 // The requestHeader is sent along: Origin, Cookie, Authorization and so on; Host replaces the URL's
-// host in the request. Sec-WebSocket-Protocol offers subprotocols if the Dialer has none. The headers
-// of the handshake itself are an error.
+// host in the request. Sec-WebSocket-Protocol offers subprotocols if the Dialer has none. The
+// headers of the handshake itself are an error.
 //
 // If the server answers but does not upgrade, the error is ErrBadHandshake and the response is not
 // nil, so that redirects, which are not followed, authentication and so on can be handled. Its body
@@ -125,8 +127,8 @@ func (d *Dialer) Dial(urlStr string, requestHeader http.Header) (*Conn, *http.Re
 //
 // Otherwise the response is nil, and the error is that of the dial function, the proxy, TLS or the
 // network, as it came. If the context has ended, errors.Is finds both its cause and its Err. If its
-// deadline or HandshakeTimeout has passed, the error is a *net.OpError with the Op "dial", a timeout
-// and os.ErrDeadlineExceeded.
+// deadline or HandshakeTimeout has passed, the error is a *net.OpError with the Op "dial", a
+// timeout and os.ErrDeadlineExceeded.
 func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader http.Header) (c *Conn, resp *http.Response, err error) {
 	if d == nil {
 		d = &nilDialer
@@ -235,8 +237,8 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 // errMalformedURL has this text for programs that look for it.
 var errMalformedURL = errors.New("malformed ws or wss URL")
 
-// parseURL parses a WebSocket URL and gives it its HTTP scheme. The host may be empty: it is left to
-// the dial function what that means.
+// parseURL parses a WebSocket URL and gives it its HTTP scheme. The host may be empty: it is left
+// to the dial function what that means.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -250,8 +252,8 @@ func parseURL(s string) (*url.URL, error) {
 	default:
 		return nil, errMalformedURL
 	}
-	// RFC 6455 §3: "//" and a host follow the scheme, without a user. There is no fragment, so that a
-	// "#" is escaped.
+	// RFC 6455 §3: "//" and a host follow the scheme, without a user. There is no fragment, so that
+	// a "#" is escaped.
 	switch {
 	case u.Opaque != "" || u.User != nil:
 		return nil, errMalformedURL
@@ -321,7 +323,8 @@ func (d *Dialer) request(ctx context.Context, u *url.URL, key string, from http.
 			offered = append(offered, s)
 		}
 	}
-	// These names are spelled as in the RFC, past http.Header.Set: some servers compare them exactly.
+	// These names are spelled as in the RFC, past http.Header.Set: some servers compare them
+	// exactly.
 	h := req.Header
 	if len(offered) > 0 {
 		h["Sec-WebSocket-Protocol"] = []string{strings.Join(offered, ", ")}
@@ -369,8 +372,8 @@ func (d *Dialer) proxyFor(req *http.Request) (*url.URL, error) {
 	return nil, errors.New("proxy: unknown scheme: " + u.Scheme)
 }
 
-// dial makes the first connection, TLS included if the application has a function for that, and gives
-// it the deadline of ctx.
+// dial makes the first connection, TLS included if the application has a function for that, and
+// gives it the deadline of ctx.
 func (d *Dialer) dial(ctx context.Context, addr string, secure bool) (net.Conn, error) {
 	var nc net.Conn
 	var err error
@@ -397,8 +400,8 @@ func (d *Dialer) dial(ctx context.Context, addr string, secure bool) (net.Conn, 
 	return nc, nil
 }
 
-// tunnel returns the connection to the server that the proxy at the other end of nc makes; in any case
-// one to close.
+// tunnel returns the connection to the server that the proxy at the other end of nc makes; in any
+// case one to close.
 func (d *Dialer) tunnel(ctx context.Context, nc net.Conn, proxyURL *url.URL, server string) (net.Conn, error) {
 	if proxyURL.Scheme == "https" && d.NetDialTLSContext == nil {
 		var err error
@@ -523,7 +526,8 @@ func closeNow(nc net.Conn) {
 	nc.Close()
 }
 
-// dialError returns the error of a dial of addr that failed with err: err itself, unless ctx has ended.
+// dialError returns the error of a dial of addr that failed with err: err itself, unless ctx has
+// ended.
 func dialError(ctx context.Context, addr string, err error) error {
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		<-ctx.Done() // the deadline of the connection may have passed first

@@ -43,8 +43,8 @@ func answer(r *http.Request, lines ...string) string {
 	return s + "\r\n"
 }
 
-// pipeDialer returns a Dialer whose server is a function at the other end of a net.Pipe. The request
-// has been read when it is called; the connection is closed when it returns.
+// pipeDialer returns a Dialer whose server is a function at the other end of a net.Pipe. The
+// request has been read when it is called; the connection is closed when it returns.
 func pipeDialer(t testing.TB, server func(c net.Conn, br *bufio.Reader, r *http.Request)) *Dialer {
 	return &Dialer{NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		here, there := net.Pipe()
@@ -365,8 +365,8 @@ func TestDialTLS(t *testing.T) {
 	}
 }
 
-// The errors of TLS come as they are, from the handshake and from behind it, where TLS 1.3 refuses a
-// client's certificate.
+// The errors of TLS come as they are, from the handshake and from behind it, where TLS 1.3 refuses
+// a client's certificate.
 func TestDialTLSErrors(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -795,8 +795,8 @@ func TestDialErrorBesideContext(t *testing.T) {
 	}
 }
 
-// A function of the application that panics or ends its goroutine does so where Dial was called, and
-// the connection does not stay open.
+// A function of the application that panics or ends its goroutine does so where Dial was called,
+// and the connection does not stay open.
 func TestDialFunctionEnds(t *testing.T) {
 	type mine struct{ s string }
 	proxy := func(s string) func(*http.Request) (*url.URL, error) {
@@ -933,8 +933,8 @@ func TestDialNegativeTimeout(t *testing.T) {
 	}
 }
 
-// After the handshake neither the context nor the timeout touches the connection, and nothing of the
-// dial runs; nor does it while the server is waited for.
+// After the handshake neither the context nor the timeout touches the connection, and nothing of
+// the dial runs; nor does it while the server is waited for.
 func TestDialAfterReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := pipeDialer(t, func(c net.Conn, br *bufio.Reader, r *http.Request) {
@@ -1490,8 +1490,8 @@ func splice(a, b net.Conn) {
 	wg.Wait()
 }
 
-// httpProxy serves CONNECT on c. It asks for credentials ("user:password", "" for none), tells asked
-// which host is wanted, and connects to target in its place.
+// httpProxy serves CONNECT on c. It asks for credentials ("user:password", "" for none), tells
+// asked which host is wanted, and connects to target in its place.
 func httpProxy(t *testing.T, c net.Conn, credentials string, asked chan<- string, target string) {
 	r, err := http.ReadRequest(bufio.NewReader(c))
 	if err != nil {
@@ -1661,7 +1661,8 @@ func TestDialProxyErrors(t *testing.T) {
 	if _, _, err := d.Dial("ws://a", nil); err == nil || err.Error() != "proxy: unknown scheme: ftp" {
 		t.Errorf("unknown scheme: %v", err)
 	}
-	// What the proxy says, or what became of the connection to it. The details are in internal/proxy.
+	// What the proxy says, or what became of the connection to it. The details are in
+	// internal/proxy.
 	for _, tt := range []struct{ scheme, answer, text string }{
 		{"http", "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "Bad Gateway"},
 		{"http", "", "unexpected EOF"},

@@ -81,8 +81,9 @@
 //	_, p, err := c.ReadMessage()
 //	fmt.Println(p, err)
 //
-// Each message is sent whole, one after the other, and control frames are sent between the frames of
-// a message. Reads are served one at a time as well. Reads and writes do not wait for each other.
+// Each message is sent whole, one after the other, and control frames are sent between the frames
+// of a message. Reads are served one at a time as well. Reads and writes do not wait for each
+// other.
 //
 // A reader or writer of one message is for one goroutine at a time. Close every writer: once a
 // message has outgrown its writer's buffer, other messages wait until that writer is closed.
@@ -96,8 +97,8 @@
 //		return err
 //	}
 //
-// Pings are answered, and a close frame ends the reading. [Conn.Ping] sends a ping and waits for its
-// pong; [Conn.WriteControl] sends any control frame.
+// Pings are answered, and a close frame ends the reading. [Conn.Ping] sends a ping and waits for
+// its pong; [Conn.WriteControl] sends any control frame.
 //
 // [Conn.SetPingHandler], [Conn.SetPongHandler] and [Conn.SetCloseHandler] replace the default
 // handlers. A handler runs inside the call that reads. It may write, but must neither read nor call
@@ -115,8 +116,8 @@
 //		return err
 //	}
 //
-// [Conn.SetReadDeadline] and [Conn.SetWriteDeadline] also act on calls in progress. Each reading and
-// writing method has a form with a context. Passing the same context to every call is cheap.
+// [Conn.SetReadDeadline] and [Conn.SetWriteDeadline] also act on calls in progress. Each reading
+// and writing method has a form with a context. Passing the same context to every call is cheap.
 //
 // What the end of a wait means for the connection:
 //
@@ -143,13 +144,13 @@
 //
 // Shutdown sends a close frame, waits for the peer's until its context ends, and closes the
 // connection. It returns nil only if the peer's close frame came. What the peer still sends is
-// discarded. Always defer a Close; after a Shutdown it does no harm. Without a Shutdown the peer sees
-// code 1006.
+// discarded. Always defer a Close; after a Shutdown it does no harm. Without a Shutdown the peer
+// sees code 1006.
 //
 // When the peer closes, its code is sent back, and reads return a [*CloseError].
 //
-// The http.Server no longer knows of a connection that was upgraded. Put the connections of a server
-// into a [Group] and call [Group.Shutdown] when the server ends.
+// The http.Server no longer knows of a connection that was upgraded. Put the connections of a
+// server into a [Group] and call [Group.Shutdown] when the server ends.
 //
 // # Errors
 //
@@ -178,8 +179,9 @@
 //	a Group found the peer too slow      ErrSlowMember                      the same
 //	we called Close                      Is net.ErrClosed                   the same
 //
-// "Is" means [errors.Is]; the other errors come unwrapped. [Conn.Err] returns what ended the reading.
-// [IsUnexpectedCloseError] tells a close that deserves a line in the log from an ordinary one.
+// "Is" means [errors.Is]; the other errors come unwrapped. [Conn.Err] returns what ended the
+// reading. [IsUnexpectedCloseError] tells a close that deserves a line in the log from an ordinary
+// one.
 //
 // [Upgrader.Upgrade] returns a [HandshakeError] after it has answered the request.
 // [Dialer.DialContext] returns [ErrBadHandshake] and the response if the server refuses.
@@ -193,9 +195,8 @@
 //	}
 //
 // A larger message fails the connection with code 1009. [Conn.SetReadLimit] sets the limit of one
-// connection at any time. The limit holds for the bytes received and
-// for those they decompress to. Memory grows with the bytes that have arrived, not with the length
-// that a peer announces.
+// connection at any time. The limit holds for the bytes received and for those they decompress to.
+// Memory grows with the bytes that have arrived, not with the length that a peer announces.
 //
 // The number of connections and the rate of messages are for the application to limit.
 //
@@ -222,8 +223,8 @@
 //	}
 //
 // After Interval without a byte a ping is sent, and after Timeout without another the connection
-// fails. Any byte counts, and so does progress in sending a long frame, which no ping can overtake. A
-// goroutine must be reading. It costs a timer.
+// fails. Any byte counts, and so does progress in sending a long frame, which no ping can overtake.
+// A goroutine must be reading. It costs a timer.
 //
 // # Compression
 //
@@ -235,16 +236,16 @@
 //	}
 //
 // Messages are then sent compressed if that makes them smaller. [Conn.EnableWriteCompression] turns
-// that off and on again. [CompressionOptions] sets the level. With its ContextTakeover messages refer
-// to earlier ones: short messages that are alike become several times smaller.
+// that off and on again. [CompressionOptions] sets the level. With its ContextTakeover messages
+// refer to earlier ones: short messages that are alike become several times smaller.
 //
 // The length of a compressed message reveals something of its content. Do not compress a secret
 // together with text that an attacker can choose.
 //
-// Compressing takes up to 1.2 MB, depending on the level; decompressing takes 80 to 110 KB. Both come
-// from pools and are in use only while a message is being processed. ContextTakeover keeps about 1 MB
-// for each connection that sends, and 32 KiB for each that receives. The members of a [Group] share
-// one compressor.
+// Compressing takes up to 1.2 MB, depending on the level; decompressing takes 80 to 110 KB. Both
+// come from pools and are in use only while a message is being processed. ContextTakeover keeps
+// about 1 MB for each connection that sends, and 32 KiB for each that receives. The members of a
+// [Group] share one compressor.
 //
 // # Broadcasting
 //
@@ -279,10 +280,10 @@
 // The call with an error is the last one, and the connection is closed after it.
 //
 // It pays where there are many connections, silent most of the time: a TCP connection that waits
-// takes about 1.7 KB instead of 4.4 KB, and with TLS 9 KB instead of 14 KB, at a tenth more CPU time
-// per message. For a few hundred connections a loop over [Conn.Messages] reads better. On Linux,
-// macOS and the BSDs Handle works without a goroutine for TCP and Unix sockets, with or without TLS;
-// for other connections, and on other systems, it starts one with the same loop.
+// takes about 1.7 KB instead of 4.4 KB, and with TLS 9 KB instead of 14 KB, at a tenth more CPU
+// time per message. For a few hundred connections a loop over [Conn.Messages] reads better. On
+// Linux, macOS and the BSDs Handle works without a goroutine for TCP and Unix sockets, with or
+// without TLS; for other connections, and on other systems, it starts one with the same loop.
 //
 // # Streams
 //
@@ -292,8 +293,8 @@
 //	defer s.Close()
 //	fmt.Fprintln(s, "hello")
 //
-// Each Write is a message, and reads do not see where a message ends. Reads and writes that time out
-// can be continued.
+// Each Write is a message, and reads do not see where a message ends. Reads and writes that time
+// out can be continued.
 //
 // # Reconnecting
 //
@@ -348,8 +349,8 @@
 //	_, p, err := server.ReadMessage()
 //	fmt.Println(p, err)
 //
-// In a [testing/synctest] bubble all waits are instant, those of KeepAlive included. [NewConn] makes
-// a Conn of any net.Conn whose handshake was done elsewhere.
+// In a [testing/synctest] bubble all waits are instant, those of KeepAlive included. [NewConn]
+// makes a Conn of any net.Conn whose handshake was done elsewhere.
 //
 // # Performance
 //
@@ -358,18 +359,18 @@
 //	c.WriteMessage(websocket.TextMessage, []byte("reply"))
 //	c.Flush()
 //
-// While another whole message waits in the read buffer, small writes are delayed, so that the replies
-// to messages that arrived together share a system call. They are sent when the reader is about to
-// wait, when they reach 16 KiB, and after WriteDelay, 200 µs by default, at the latest. With one
-// message in flight nothing is delayed.
+// While another whole message waits in the read buffer, small writes are delayed, so that the
+// replies to messages that arrived together share a system call. They are sent when the reader is
+// about to wait, when they reach 16 KiB, and after WriteDelay, 200 µs by default, at the latest.
+// With one message in flight nothing is delayed.
 //
 // A connection that waits for a message holds no buffer: one is borrowed when bytes arrive. What
-// remains is the Conn, the goroutine that reads, and what TLS keeps. A handler that stays in its loop
-// of messages keeps the HTTP request in memory as well. One that starts a goroutine for the loop, or
-// calls [Conn.Handle], and returns does not.
+// remains is the Conn, the goroutine that reads, and what TLS keeps. A handler that stays in its
+// loop of messages keeps the HTTP request in memory as well. One that starts a goroutine for the
+// loop, or calls [Conn.Handle], and returns does not.
 //
 // # Migrating from gorilla/websocket
 //
-// Change the import path, or replace the module and leave the sources as they are. README.md has the
-// command, and MIGRATING.md what behaves differently and what can be deleted.
+// Change the import path, or replace the module and leave the sources as they are. README.md has
+// the command, and MIGRATING.md what behaves differently and what can be deleted.
 package websocket

@@ -4,24 +4,28 @@ package websocket_test
 // none depends on time to come out right.
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tautws/websocket"
 )
 
-// exampleServer serves each connection with handle until the returned function is
-// called, which waits for the handlers to return.
+// exampleServer serves each connection with handle until the returned function is called, which
+// waits for the handlers to return.
 func exampleServer(u *websocket.Upgrader, handle func(*websocket.Conn)) (url string, stop func()) {
 	var handlers sync.WaitGroup
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -40,8 +44,7 @@ func exampleServer(u *websocket.Upgrader, handle func(*websocket.Conn)) (url str
 	}
 }
 
-// exampleConn is exampleServer with one connection to it, which stop closes
-// first.
+// exampleConn is exampleServer with one connection to it, which stop closes first.
 func exampleConn(u *websocket.Upgrader, handle func(*websocket.Conn)) (c *websocket.Conn, stop func()) {
 	url, stopServer := exampleServer(u, handle)
 	c, _, err := websocket.DefaultDialer.Dial(url, nil)
@@ -144,8 +147,8 @@ func ExampleUpgrader_requireSubprotocol() {
 }
 
 func ExampleUpgrader_writeDelay() {
-	// Replies to messages that arrived together leave together. A server that
-	// wants each reply on its way at once says so.
+	// Replies to messages that arrived together leave together. A server that wants each reply on
+	// its way at once says so.
 	c, stop := exampleConn(&websocket.Upgrader{WriteDelay: -1}, exampleEcho)
 	defer stop()
 	for i := range 3 {
@@ -561,7 +564,8 @@ func ExampleGroup() {
 	// is anybody here? <nil>
 }
 
-// http.Server.Shutdown does not know of the connections that Upgrade took over. Their Group ends them.
+// http.Server.Shutdown does not know of the connections that Upgrade took over. Their Group ends
+// them.
 func ExampleGroup_Shutdown() {
 	var conns websocket.Group
 	upgrader := websocket.Upgrader{Group: &conns}
@@ -599,4 +603,251 @@ func ExampleGroup_Shutdown() {
 	goodbye() // Server.Shutdown does not wait for the functions that it calls
 	fmt.Println(<-read)
 	// Output: websocket: close 1001 (going away): back at noon
+}
+
+// Runnable examples of what makes something else of a Conn, or a Conn of something else.
+
+// A protocol made for TCP, here one of lines, over messages.
+func ExampleConn_Stream() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		nc := c.Stream(websocket.BinaryMessage)
+		defer nc.Close()
+		for lines := bufio.NewScanner(nc); lines.Scan(); {
+			fmt.Fprintf(nc, "you said %s\n", lines.Text())
+		}
+	})
+	defer stop()
+
+	nc := c.Stream(websocket.BinaryMessage)
+	fmt.Fprint(nc, "hel")
+	fmt.Fprint(nc, "lo\nbye\n") // boundaries of messages mean nothing
+	replies := bufio.NewScanner(nc)
+	for range 2 {
+		replies.Scan()
+		fmt.Println(replies.Text())
+	}
+
+	// A deadline costs nothing but the wait.
+	nc.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_, err := nc.Read(make([]byte, 100))
+	fmt.Println(errors.Is(err, os.ErrDeadlineExceeded))
+
+	fmt.Println(nc.Close()) // the close handshake
+	// Output:
+	// you said hello
+	// you said bye
+	// true
+	// <nil>
+}
+
+// A server that only writes, until the client is gone.
+func ExampleConn_CloseRead() {
+	ended := make(chan error, 1)
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		ctx := c.CloseRead(context.Background())
+		for tick := time.Tick(time.Millisecond); ; {
+			select {
+			case <-tick:
+				c.WriteMessage(websocket.TextMessage, []byte("tick"))
+			case <-ctx.Done():
+				ended <- context.Cause(ctx)
+				return
+			}
+		}
+	})
+	defer stop()
+
+	_, p, _ := c.ReadMessage()
+	fmt.Printf("%s\n", p)
+	c.Shutdown(context.Background(), websocket.CloseNormalClosure, "enough")
+	fmt.Println(<-ended)
+	// Output:
+	// tick
+	// websocket: close 1000 (normal): enough
+}
+
+// Messages ends by itself when the server closes normally. Whether to connect again depends on how.
+func ExampleConn_Err() {
+	c, stop := exampleConn(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.Shutdown(context.Background(), websocket.CloseGoingAway, "restart")
+	})
+	defer stop()
+
+	for m, err := range c.Messages(context.Background()) {
+		if err != nil {
+			fmt.Println("failed:", err)
+			return
+		}
+		fmt.Printf("%s\n", m.Data)
+	}
+	if websocket.IsCloseError(c.Err(), websocket.CloseGoingAway) {
+		fmt.Println("connect again:", c.Err())
+	}
+	// Output: connect again: websocket: close 1001 (going away): restart
+}
+
+// Two processes with a Unix socket between them need no opening handshake.
+func ExampleNewConn() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	ln, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ln.Close()
+	go func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		server := websocket.NewConn(nc, websocket.ConnOptions{Server: true, EnableCompression: true})
+		defer server.Close()
+		exampleEcho(server)
+	}()
+
+	nc, err := net.Dial("unix", ln.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client := websocket.NewConn(nc, websocket.ConnOptions{EnableCompression: true})
+	client.WriteMessage(websocket.TextMessage, []byte("hello"))
+	_, p, err := client.ReadMessage()
+	fmt.Printf("%s %v\n", p, err)
+	fmt.Println(client.Shutdown(context.Background(), websocket.CloseNormalClosure, ""))
+	// Output:
+	// hello <nil>
+	// <nil>
+}
+
+// A test of a function that serves a connection, without a network.
+func ExamplePipe() {
+	shout := func(c *websocket.Conn) {
+		defer c.Close()
+		for m, err := range c.Messages(context.Background()) {
+			if err != nil || c.WriteMessage(m.Type, append(m.Data, '!')) != nil {
+				return
+			}
+		}
+	}
+
+	client, server := websocket.Pipe(websocket.ConnOptions{})
+	go shout(server)
+	client.WriteMessage(websocket.TextMessage, []byte("hello"))
+	_, p, err := client.ReadMessage()
+	fmt.Printf("%s %v\n", p, err)
+	fmt.Println(client.Shutdown(context.Background(), websocket.CloseNormalClosure, ""))
+	// Output:
+	// hello! <nil>
+	// <nil>
+}
+
+// Runnable examples of Trace and Redial; see example_test.go for exampleServer.
+
+func ExampleTrace() {
+	var sent, received atomic.Int64
+	closed := make(chan error, 1)
+	url, stop := exampleServer(&websocket.Upgrader{Trace: &websocket.Trace{
+		Message: func(c *websocket.Conn, out bool, messageType, size, wire int) {
+			if out {
+				sent.Add(int64(wire))
+			} else {
+				received.Add(int64(wire))
+			}
+		},
+		Closed: func(c *websocket.Conn, err error) { closed <- err },
+	}}, exampleEcho)
+	defer stop()
+
+	c, _, err := websocket.DefaultDialer.Dial(url, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	c.WriteMessage(websocket.TextMessage, []byte("hello"))
+	c.ReadMessage()
+	c.Shutdown(context.Background(), 4000, "done")
+	err = <-closed
+	fmt.Println(received.Load(), "bytes received,", sent.Load(), "sent;", err)
+	// Output:
+	// 11 bytes received, 7 sent; websocket: close 4000: done
+}
+
+func ExampleDialer_Redial() {
+	url, stop := exampleServer(&websocket.Upgrader{}, func(c *websocket.Conn) {
+		c.WriteMessage(websocket.TextMessage, []byte("news"))
+		c.Shutdown(context.Background(), websocket.CloseServiceRestart, "")
+	})
+	defer stop()
+
+	backoff := websocket.Backoff{
+		Min: time.Millisecond, // a real client leaves it zero
+		Fatal: func(err error, resp *http.Response) bool {
+			return resp != nil && resp.StatusCode == http.StatusGone
+		},
+	}
+	connections := 0
+	for c, err := range websocket.DefaultDialer.Redial(context.Background(), url, nil, backoff) {
+		if err != nil {
+			fmt.Println(err) // the next attempt follows
+			continue
+		}
+		_, p, err := c.ReadMessage()
+		fmt.Printf("%s %v\n", p, err)
+		if connections++; connections == 3 {
+			break
+		}
+	}
+	// Output:
+	// news <nil>
+	// news <nil>
+	// news <nil>
+}
+
+// The handler of the whole server is wrapped. Clients without HTTP/2, and all clients while
+// GODEBUG=http2xconnect=1 is not set, are served as before.
+func ExampleHTTP2Handler() {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /echo", func(w http.ResponseWriter, r *http.Request) {
+		var upgrader websocket.Upgrader
+		c, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for m, err := range c.Messages(context.Background()) {
+			if err != nil || c.WriteMessage(m.Type, m.Data) != nil {
+				return
+			}
+		}
+	})
+	srv := httptest.NewUnstartedServer(websocket.HTTP2Handler(mux))
+	srv.EnableHTTP2 = true
+	// A WebSocket that is not read does not hold up the others of its HTTP/2 connection.
+	srv.Config.HTTP2 = &http.HTTP2Config{
+		MaxReceiveBufferPerConnection: 4<<20 - 1,
+		MaxReceiveBufferPerStream:     64 << 10,
+	}
+	srv.StartTLS()
+	defer srv.Close()
+
+	d := websocket.Dialer{TLSClientConfig: srv.Client().Transport.(*http.Transport).TLSClientConfig}
+	c, _, err := d.Dial("wss"+strings.TrimPrefix(srv.URL, "https")+"/echo", nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	if err := c.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, p, err := c.ReadMessage()
+	fmt.Println(string(p), err)
+	// Output: hello <nil>
 }

@@ -1,14 +1,16 @@
 package websocket
 
 // The negotiation of permessage-deflate (RFC 7692 §5 and §7.1), both roles, and the grammar of the
-// Sec-WebSocket-Extensions header (RFC 6455 §9.1). Pure functions: header lines in, deflateParams out.
-// Wherever deflateParams are enabled, 8 <= serverMaxWindowBits, clientMaxWindowBits <= 15.
+// Sec-WebSocket-Extensions header (RFC 6455 §9.1). Pure functions: header lines in, deflateParams
+// out. Wherever deflateParams are enabled, 8 <= serverMaxWindowBits, clientMaxWindowBits <= 15.
 
 import (
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/tautws/websocket/internal/deflate"
 )
 
 const deflateName = "permessage-deflate"
@@ -32,7 +34,8 @@ type deflateOffer struct {
 
 const anyWindowBits = -1
 
-// parseDeflate reads the parameters of RFC 7692 §7.1. An unknown, repeated or invalid one is an error.
+// parseDeflate reads the parameters of RFC 7692 §7.1. An unknown, repeated or invalid one is an
+// error.
 func parseDeflate(params []extensionParam) (o deflateOffer, err error) {
 	for i, p := range params {
 		for _, earlier := range params[:i] {
@@ -77,8 +80,8 @@ func parseWindowBits(s string) (bits int, ok bool) {
 
 // acceptDeflate answers the offers of a client: it takes the first permessage-deflate that is
 // acceptable and returns the value for Sec-WebSocket-Extensions, "" if there is none. An offer that
-// cannot be accepted is declined and the next one tried; no offer makes the handshake fail (RFC 7692
-// §5.1).
+// cannot be accepted is declined and the next one tried; no offer makes the handshake fail (RFC
+// 7692 §5.1).
 //
 //	offered                       answered, when contexts are kept    and otherwise
 //	                              -                                   server_no_..., client_no_context_takeover
@@ -140,8 +143,8 @@ func offerDeflate(opts CompressionOptions) string {
 	return deflateName + "; server_no_context_takeover; client_no_context_takeover"
 }
 
-// checkDeflate checks the server's answer to what the client offered: offerDeflate(opts), or nothing.
-// No answer is a valid one: the connection then goes without compression.
+// checkDeflate checks the server's answer to what the client offered: offerDeflate(opts), or
+// nothing. No answer is a valid one: the connection then goes without compression.
 //
 //	answered                      offered with contexts kept    offered without    nothing offered
 //	no extension                  plain                         plain              plain
@@ -291,3 +294,39 @@ func parseValue(s string) (value, rest string, ok bool) {
 }
 
 func skipOWS(s string) string { return strings.TrimLeft(s, " \t") }
+
+// CompressionOptions tunes permessage-deflate (RFC 7692) where it is enabled and the peer agrees to
+// it. The zero value is right for most programs.
+type CompressionOptions struct {
+	// ContextTakeover keeps the LZ77 window from message to message, in both directions (RFC 7692
+	// §7.1.1). Short messages that resemble each other become several times smaller. It costs a
+	// connection that has sent a compressed message 0.8 to 1.2 MB, the state of compress/flate
+	// (nothing at levels 0 and -2 or if the peer asked for a window below 32 KiB), and one that has
+	// received one at most 32 KiB.
+	ContextTakeover bool
+
+	// Threshold is a message length in bytes: shorter messages are sent plain. One that outgrows
+	// the buffer of a NextWriter counts as long enough.
+	Threshold int
+
+	// Level is a level of compress/flate: 1 (fastest) to 9 (smallest), -1 for its default, -2 for
+	// Huffman coding alone. Zero means 1 or, with ContextTakeover, the fastest level that makes use
+	// of earlier messages however short they are: 2, or 7 if the program is built with Go 1.27 or
+	// later. Any other value is taken as zero. Conn.SetCompressionLevel also takes a literal 0, no
+	// compression.
+	Level int
+}
+
+const maxWindowBits = deflate.MaxWindowBits
+
+// firstLevel returns the level that CompressionOptions.Level means for a connection whose outgoing
+// messages have these parameters.
+func firstLevel(option, bits int, takeover bool) int {
+	switch {
+	case option != 0 && deflate.ValidLevel(option):
+		return option
+	case takeover && bits == maxWindowBits:
+		return deflate.TakeoverLevel
+	}
+	return 1
+}

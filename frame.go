@@ -19,8 +19,8 @@ const (
 	// BinaryMessage is a message of bytes.
 	BinaryMessage = 2
 
-	// CloseMessage is a close control frame. Its payload is empty or what
-	// FormatCloseMessage returns.
+	// CloseMessage is a close control frame. Its payload is empty or what FormatCloseMessage
+	// returns.
 	CloseMessage = 8
 
 	// PingMessage is a ping control frame of at most 125 bytes.
@@ -43,8 +43,8 @@ const (
 	maxControlPayload = 125 // RFC 6455 §5.5
 )
 
-// A header is what precedes the payload of a frame. It has no more fields than
-// the compiler keeps in registers.
+// A header is what precedes the payload of a frame. It has no more fields than the compiler keeps
+// in registers.
 type header struct {
 	length uint64 // of the payload, in bytes
 	key    mask.Key
@@ -60,10 +60,9 @@ func isControl(opcode int) bool { return opcode >= CloseMessage && opcode <= Pon
 
 func isData(opcode int) bool { return opcode == TextMessage || opcode == BinaryMessage }
 
-// parseHeader reads the header at the start of b. The result n is the
-// header's size, or zero while b holds only a part of it. Unless n is set all
-// but the key is right as far as the first two bytes tell: a length that is to
-// be 126 or more is at least that.
+// parseHeader reads the header at the start of b. The result n is the header's size, or zero while
+// b holds only a part of it. Unless n is set all but the key is right as far as the first two bytes
+// tell: a length that is to be 126 or more is at least that.
 func parseHeader(b []byte) (h header, n int, err *ProtocolError) {
 	if len(b) < 2 {
 		return h, 0, nil
@@ -113,8 +112,8 @@ func errNotMinimal(length uint64) *ProtocolError {
 	return violation("payload length " + strconv.FormatUint(length, 10) + " not minimally encoded")
 }
 
-// appendHeader appends a frame header: its first byte as given, the length in
-// its minimal encoding, and the masking key if masked is set.
+// appendHeader appends a frame header: its first byte as given, the length in its minimal encoding,
+// and the masking key if masked is set.
 func appendHeader(b []byte, first byte, length int, masked bool, key mask.Key) []byte {
 	var m byte
 	if masked {

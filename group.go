@@ -19,7 +19,7 @@ import (
 // A server's frames are not masked, so all members are sent the same bytes. Broadcast appends one
 // frame to the group's log, however many members there are, and a member is a cursor into the log:
 // delivering is one write of all that is ahead of the cursor. Nothing is queued or copied per
-// member. grouplog.go has the log, and groupwrite.go the delivery to one member.
+// member. grouplog.go has the log and the delivery to one member.
 //
 // The log is written out by flush, which runs while a message is new and visits every member. It
 // never waits for one: it writes to a socket as much as that takes, and leaves the rest to the
@@ -37,8 +37,8 @@ const (
 	// lags, where slow members are closed. KeepAlive finds out sooner.
 	maxStall = 30 * time.Second
 
-	// workerTime is what the goroutines that write to members have at a time before a broadcast that
-	// waits for room goes on without them.
+	// workerTime is what the goroutines that write to members have at a time before a broadcast
+	// that waits for room goes on without them.
 	workerTime = 5 * time.Millisecond
 	maxWorkers = 1024 // no more are started before others are done, or have had workerTime
 )

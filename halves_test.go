@@ -72,8 +72,8 @@ func isHalf(receiver ast.Expr) bool {
 	return ok && slices.Contains([]string{"readHalf", "writeHalf", "ioDeadline", "payloadReader"}, id.Name)
 }
 
-// After a failure writes return ErrCloseSent, or the error of the close frame, and not that this end
-// has closed the network connection.
+// After a failure writes return ErrCloseSent, or the error of the close frame, and not that this
+// end has closed the network connection.
 func TestWriteAfterFailure(t *testing.T) {
 	for name, takes := range map[string]bool{"close frame sent": true, "close frame not taken": false} {
 		bubble(t, name, func(t *testing.T) {
@@ -125,7 +125,7 @@ func TestDeadlineDuringDelayedWrite(t *testing.T) {
 	}
 }
 
-// A closed connection gives its buffers back, wherever it was closed. compress_test.go has what it
+// A closed connection gives its buffers back, wherever it was closed. extension_test.go has what it
 // holds for its compression.
 func TestClosedConnHoldsNothing(t *testing.T) {
 	for name, play := range map[string]func(c *Conn, p *peer){

@@ -1,8 +1,8 @@
 package websocket
 
 // The opening handshake as functions from headers to results (RFC 6455 §4): nothing here reads or
-// writes a connection. A rejection has two texts, a short one for the peer and one with the cause and
-// the remedy for the program. The rules of origins are in origin.go, those of extensions in
+// writes a connection. A rejection has two texts, a short one for the peer and one with the cause
+// and the remedy for the program. The rules of origins are in origin.go, those of extensions in
 // extension.go.
 
 import (
@@ -26,10 +26,10 @@ type HandshakeError struct {
 
 func (e HandshakeError) Error() string { return e.message }
 
-// ErrBadHandshake is returned by a [Dialer] when the server's response is not a WebSocket handshake:
-// the status is not 101, or the Upgrade, Connection, Sec-WebSocket-Accept, Sec-WebSocket-Protocol or
-// Sec-WebSocket-Extensions header breaks a rule of RFC 6455 §4.1. The response that is returned with
-// it has the status and the headers.
+// ErrBadHandshake is returned by a [Dialer] when the server's response is not a WebSocket
+// handshake: the status is not 101, or the Upgrade, Connection, Sec-WebSocket-Accept,
+// Sec-WebSocket-Protocol or Sec-WebSocket-Extensions header breaks a rule of RFC 6455 §4.1. The
+// response that is returned with it has the status and the headers.
 var ErrBadHandshake = errors.New("websocket: bad handshake")
 
 // IsWebSocketUpgrade reports whether the client asks to upgrade to the WebSocket protocol: the
@@ -74,8 +74,8 @@ func hasToken(lines []string, token string) bool {
 // trimOWS removes optional white space as RFC 9110 §5.6.3 defines it.
 func trimOWS(s string) string { return strings.Trim(s, " \t") }
 
-// equalFold compares ASCII without regard to case. Unlike strings.EqualFold it does not let
-// U+212A, the Kelvin sign, pass for a k.
+// equalFold compares ASCII without regard to case. Unlike strings.EqualFold it does not let U+212A,
+// the Kelvin sign, pass for a k.
 func equalFold(s, t string) bool {
 	if len(s) != len(t) {
 		return false

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// JoinMessages returns a reader of all messages of c, text and binary, one
-// after the other, each followed by term, which may be empty. It ends with the
-// error that ends the reading of c, a *CloseError for a normal close as well
-// and never io.EOF. It is not to be used by two goroutines at a time.
+// JoinMessages returns a reader of all messages of c, text and binary, one after the other, each
+// followed by term, which may be empty. It ends with the error that ends the reading of c, a
+// *CloseError for a normal close as well and never io.EOF. It is not to be used by two goroutines
+// at a time.
 func JoinMessages(c *Conn, term string) io.Reader {
 	return &joinReader{c: c, term: term}
 }

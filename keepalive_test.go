@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// All times are those of a synctest bubble: hours pass at once, to the
-// nanosecond.
+// All times are those of a synctest bubble: hours pass at once, to the nanosecond.
 
 // nextPing returns how long after start the next frame, a ping, came.
 func nextPing(t *testing.T, p *peer, start time.Time) (time.Duration, wireFrame) {
@@ -149,8 +148,8 @@ var largeMessages = []struct {
 	}},
 }
 
-// A peer that receives one long frame cannot see a ping before its end. As long
-// as it takes some of it, it is there; then the ping comes, and has the Timeout.
+// A peer that receives one long frame cannot see a ping before its end. As long as it takes some of
+// it, it is there; then the ping comes, and has the Timeout.
 func TestKeepAliveSlowReceiver(t *testing.T) {
 	for _, message := range largeMessages {
 		for _, stops := range []bool{false, true} {
@@ -253,8 +252,8 @@ func TestKeepAliveBusyPeer(t *testing.T) {
 	})
 }
 
-// An application that does not read while bytes wait does not lose the
-// connection, nor the bytes, wherever they wait.
+// An application that does not read while bytes wait does not lose the connection, nor the bytes,
+// wherever they wait.
 func TestKeepAliveApplicationBusy(t *testing.T) {
 	for _, received := range [][]wireFrame{{textFrame("a"), textFrame("b")}, nil} {
 		bubble(t, fmt.Sprint(len(received), " in the buffer"), func(t *testing.T) {
@@ -313,8 +312,8 @@ func TestKeepAliveLeavesBounds(t *testing.T) {
 	})
 }
 
-// It ends with the connection: a bubble does not end while a timer's goroutine
-// lives, and no ping comes behind the end.
+// It ends with the connection: a bubble does not end while a timer's goroutine lives, and no ping
+// comes behind the end.
 func TestKeepAliveStops(t *testing.T) {
 	for _, test := range []struct {
 		name string

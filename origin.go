@@ -1,8 +1,8 @@
 package websocket
 
-// Which pages may open a connection (RFC 6455 §4.2.2 and §10.2). A browser names the page's origin in
-// the Origin header and lets every page connect to every server, cookies included, so it is the server
-// that has to check.
+// Which pages may open a connection (RFC 6455 §4.2.2 and §10.2). A browser names the page's origin
+// in the Origin header and lets every page connect to every server, cookies included, so it is the
+// server that has to check.
 
 import (
 	"net/http"
@@ -73,15 +73,16 @@ func explainOrigin(value string, from origin, ok bool, host string) string {
 	return text + "; to allow it add it to Upgrader.Origins, or let a proxy that replaces the Host header pass the client's"
 }
 
-// isSameHost reports whether the host and port of an origin are those of the Host header as they are
-// written, without filling in a default port.
+// isSameHost reports whether the host and port of an origin are those of the Host header as they
+// are written, without filling in a default port.
 func isSameHost(value, host string) bool {
 	u, err := url.Parse(value)
 	return err == nil && equalFold(u.Host, host)
 }
 
-// isSameOrigin reports whether an origin is that of the Host header. The scheme does not count, because
-// TLS may end at a proxy, but for the port: a missing one is the default port of the page's scheme.
+// isSameOrigin reports whether an origin is that of the Host header. The scheme does not count,
+// because TLS may end at a proxy, but for the port: a missing one is the default port of the page's
+// scheme.
 func isSameOrigin(from origin, host string) bool {
 	host, port, ok := splitHostPort(host)
 	if port == "" {
@@ -196,8 +197,8 @@ func makeOrigin(scheme, hostPort string) (o origin, ok bool) {
 	return o, true
 }
 
-// splitHostPort splits a host, an IPv6 address in brackets included, from a port that may be missing.
-// The host is returned in lower case.
+// splitHostPort splits a host, an IPv6 address in brackets included, from a port that may be
+// missing. The host is returned in lower case.
 func splitHostPort(s string) (host, port string, ok bool) {
 	end := strings.IndexByte(s, ']') + 1
 	if end == 0 {

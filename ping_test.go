@@ -185,8 +185,8 @@ func TestPingBehindLastRead(t *testing.T) {
 	})
 }
 
-// A close handler runs while the reading half is taken; a ping that is sent
-// meanwhile, or shortly after, ends with the connection's error.
+// A close handler runs while the reading half is taken; a ping that is sent meanwhile, or shortly
+// after, ends with the connection's error.
 func TestPingDuringCloseHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _, p := sunk(t, connConfig{isServer: true})
@@ -246,8 +246,7 @@ func TestPingBehindOtherPings(t *testing.T) {
 	}
 }
 
-// What counts is the order in which pings go out, not the one in which they
-// were asked for.
+// What counts is the order in which pings go out, not the one in which they were asked for.
 func TestPingOrder(t *testing.T) {
 	var h control
 	var f [3]pendingPing

@@ -30,9 +30,9 @@ type ConnOptions struct {
 	// Conn.SetReadLimit. Zero means 64 MiB, a negative value no limit.
 	ReadLimit int64
 
-	// EnableCompression says that permessage-deflate (RFC 7692) was negotiated, with windows of
-	// 32 KiB, and with context takeover in both directions if Compression.ContextTakeover is set,
-	// else in neither. Both ends must agree on these.
+	// EnableCompression says that permessage-deflate (RFC 7692) was negotiated, with windows of 32
+	// KiB, and with context takeover in both directions if Compression.ContextTakeover is set, else
+	// in neither. Both ends must agree on these.
 	EnableCompression bool
 
 	// Compression sets how messages are compressed if EnableCompression is set.

@@ -1,7 +1,10 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -61,6 +64,9 @@ func TestPollerReplacedLeader(t *testing.T) {
 	po := pollerOf(c)
 	p.send(textFrame("first"))
 	<-got
+	for c.handler.Load().state.Load()&handlerBusy != 0 { // the goroutine of Handle may have served it
+		runtime.Gosched()
+	}
 	po.mu.Lock()
 	po.spread = 0 // since the tests before
 	term := po.term
@@ -470,4 +476,103 @@ func TestHandleDeadlineNotYetInNetConn(t *testing.T) {
 	c.read.deadline.at.Store(1)
 	c.handler.Load().wake()
 	wantDeadline(t, <-h.done, false)
+}
+
+// A gate is a net.Conn that keeps what is written to it, or passes it on a byte at a time.
+type gate struct {
+	net.Conn
+	bytewise, closed bool
+	kept             []byte
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	if g.closed {
+		g.kept = append(g.kept, p...)
+		return len(p), nil
+	}
+	for g.bytewise && len(p) > 1 {
+		if _, err := g.Conn.Write(p[:1]); err != nil {
+			return 0, err
+		}
+		p = p[1:]
+	}
+	return g.Conn.Write(p)
+}
+
+// awaitParked returns when a connection over TLS has read all that has come and nobody serves it,
+// or it has ended.
+func awaitParked(c *Conn) {
+	for c.state.Load() == stateOpen {
+		c.read.mu.Lock(noContext, nil)
+		idle := !c.read.socketReadable() && c.handler.Load().state.Load()&handlerBusy == 0
+		c.read.mu.Unlock()
+		if idle {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// Wherever records of TLS are cut, what is whole is handled, and the rest when it has come.
+func TestHandleTLSRecords(t *testing.T) {
+	for name, test := range map[string]struct {
+		send func(p *peer)
+		want []string
+		ends bool
+	}{
+		"one":     {func(p *peer) { p.send(textFrame("a")) }, []string{"a"}, false},
+		"several": {func(p *peer) { p.send(textFrame("a")); p.send(textFrame("b")) }, []string{"a", "b"}, false},
+		"message in two": {func(p *peer) {
+			b := wireBytes([]wireFrame{textFrame("abc")}, true)
+			p.Write(b[:8])
+			p.Write(b[8:])
+		}, []string{"abc"}, false},
+		"close_notify": {func(p *peer) {
+			p.send(textFrame("a"))
+			p.Conn.(*tls.Conn).CloseWrite()
+			p.SetWriteDeadline(time.Time{}) // CloseWrite has set one
+		}, []string{"a"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var h *handled
+			var g *gate
+			for cut := 0; g == nil || cut <= len(g.kept); cut++ {
+				if h == nil || test.ends {
+					a, b := tcpPair(t)
+					g = &gate{Conn: b}
+					c, p := playTLS(t, a, g, connConfig{isServer: true})
+					h = handleConn(t, c, p)
+					pollerOf(c)
+					g.closed = true
+				}
+				g.kept = nil
+				test.send(h.p)
+				g.Conn.Write(g.kept[:cut])
+				awaitParked(h.c)
+				g.Conn.Write(g.kept[cut:])
+				for _, want := range test.want {
+					h.want(t, want)
+				}
+				if test.ends {
+					if err := <-h.done; !errors.Is(err, io.ErrUnexpectedEOF) {
+						t.Errorf("cut at %d: %v", cut, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// The tickets of TLS, which come behind the handshake, are no end and no message.
+func TestHandleTLSTickets(t *testing.T) {
+	a, b := tcpPair(t)
+	c, p := playTLS(t, &gate{Conn: b, bytewise: true}, a, connConfig{isServer: true})
+	// The peer is the client of TLS, and the end that handles messages: it is the client's.
+	client := newConn(p.Conn, connConfig{})
+	h := handleConn(t, client, p)
+	pollerOf(client)
+	for i := range 20 {
+		c.WriteMessage(TextMessage, []byte(fmt.Sprint(i)))
+		h.want(t, fmt.Sprint(i))
+	}
 }

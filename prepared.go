@@ -7,9 +7,9 @@ import (
 	"github.com/tautws/websocket/internal/deflate"
 )
 
-// A PreparedMessage is a message made ready to be sent to many connections:
-// framed once, and compressed once per set of compression parameters. It may
-// be used by any number of goroutines at the same time.
+// A PreparedMessage is a message made ready to be sent to many connections: framed once, and
+// compressed once per set of compression parameters. It may be used by any number of goroutines at
+// the same time.
 type PreparedMessage struct {
 	messageType int
 	data        []byte
@@ -27,9 +27,9 @@ type preparedDeflate struct {
 	frame   []byte // as a server sends it
 }
 
-// NewPreparedMessage returns a message of the given type. It copies data, which
-// must be UTF-8 in a text message; that is not checked. An unknown type is an
-// error, and so is a control message of more than 125 bytes.
+// NewPreparedMessage returns a message of the given type. It copies data, which must be UTF-8 in a
+// text message; that is not checked. An unknown type is an error, and so is a control message of
+// more than 125 bytes.
 func NewPreparedMessage(messageType int, data []byte) (*PreparedMessage, error) {
 	if !isData(messageType) {
 		if err := checkControl(messageType, data); err != nil {

@@ -5,12 +5,12 @@ import "strconv"
 // The rules on received frames. frameState.accept checks every header against the state of the
 // connection and is the only place that does; advance then moves the state. Neither reads a byte.
 
-// A ProtocolError says that the peer broke the protocol and that the
-// connection was failed for it (RFC 6455 §7.1.7). Reading methods return it, as a pointer, from then
-// on; writing methods return ErrCloseSent.
+// A ProtocolError says that the peer broke the protocol and that the connection was failed for it
+// (RFC 6455 §7.1.7). Reading methods return it, as a pointer, from then on; writing methods return
+// ErrCloseSent.
 type ProtocolError struct {
-	// Code is the close code sent to the peer: CloseProtocolError,
-	// CloseInvalidFramePayloadData or ClosePolicyViolation; of a Stream CloseUnsupportedData as well.
+	// Code is the close code sent to the peer: CloseProtocolError, CloseInvalidFramePayloadData or
+	// ClosePolicyViolation; of a Stream CloseUnsupportedData as well.
 	Code int
 	// Text names the rule that was broken. It was sent as the reason.
 	Text string
@@ -27,8 +27,8 @@ type frameState struct {
 	fragmented bool // inside a fragmented message: its last frame had no FIN
 }
 
-// accept returns nil if a frame with this header may come now, else the
-// violation. It looks only at what the first two bytes of a header tell.
+// accept returns nil if a frame with this header may come now, else the violation. It looks only at
+// what the first two bytes of a header tell.
 func (s *frameState) accept(h header) *ProtocolError {
 	switch h.opcode() {
 	case continuationFrame:
@@ -42,8 +42,7 @@ func (s *frameState) accept(h header) *ProtocolError {
 			return violation("new message inside a fragmented message")
 		}
 	case CloseMessage, PingMessage, PongMessage:
-		// RFC 6455 §5.5: control frames carry at most 125 bytes and are
-		// never fragmented.
+		// RFC 6455 §5.5: control frames carry at most 125 bytes and are never fragmented.
 		if h.length > maxControlPayload {
 			return violation("control frame longer than 125 bytes")
 		}
@@ -80,8 +79,7 @@ func (s *frameState) acceptRSV(h header) *ProtocolError {
 	if !s.deflate {
 		return violation("reserved bit RSV1 set without permessage-deflate")
 	}
-	// RFC 7692 §6: RSV1 is set on the first frame of a compressed message
-	// and on no other frame.
+	// RFC 7692 §6: RSV1 is set on the first frame of a compressed message and on no other frame.
 	if h.opcode() == continuationFrame {
 		return violation("RSV1 set on a continuation frame")
 	}

@@ -155,8 +155,8 @@ func (r *readHalf) nextSize(n int) int {
 	return int(min(uint64(n)+r.frame.remaining, uint64(n)*maxGrowth, math.MaxInt))
 }
 
-// readUnknown reads a message whose length is not known. It is put into *into, which is borrowed, or
-// into new memory if into is nil.
+// readUnknown reads a message whose length is not known. It is put into *into, which is borrowed,
+// or into new memory if into is nil.
 func (r *readHalf) readUnknown(into **buffer) ([]byte, error) {
 	limit := r.limit.Load()
 	most := maxPieces

@@ -1,8 +1,7 @@
 package websocket
 
-// Messages lends its data: the read buffer itself where a message lies whole in
-// it. Whatever else happens to the connection during a turn of the loop must
-// leave the data of that turn alone.
+// Messages lends its data: the read buffer itself where a message lies whole in it. Whatever else
+// happens to the connection during a turn of the loop must leave the data of that turn alone.
 
 import (
 	"context"
@@ -16,8 +15,7 @@ import (
 	"time"
 )
 
-// spoil overwrites what the pools have to lend, so that memory given back too
-// early shows.
+// spoil overwrites what the pools have to lend, so that memory given back too early shows.
 func spoil() {
 	var all []*buffer
 	for size := 512; size <= 2*defaultBufferSize; size *= 2 {
@@ -34,8 +32,8 @@ func spoil() {
 	}
 }
 
-// longRow returns messages that take several buffers, and a ping before each:
-// messages, headers and pings lie across the ends of the buffers.
+// longRow returns messages that take several buffers, and a ping before each: messages, headers and
+// pings lie across the ends of the buffers.
 func longRow(n int) (frames []wireFrame, data []string) {
 	for i := range n {
 		s := fmt.Sprintf("%d %s", i, strings.Repeat(string(rune('a'+i%26)), 37*i%500))
@@ -147,8 +145,7 @@ func TestMessagesDataAppended(t *testing.T) {
 	}
 }
 
-// A loop that is left while another goroutine waits for a message does not
-// wait for that one.
+// A loop that is left while another goroutine waits for a message does not wait for that one.
 func TestMessagesLeftWhileAnotherReads(t *testing.T) {
 	bubble(t, "pipe", func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -211,8 +208,8 @@ func TestAskFollowsMessages(t *testing.T) {
 	}
 }
 
-// The first bytes of a ping that never ends do not tie up a buffer for the
-// message that was expected, where the connection cannot be waited for without one.
+// The first bytes of a ping that never ends do not tie up a buffer for the message that was
+// expected, where the connection cannot be waited for without one.
 func TestPartOfPingTakesSmallBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, p := overPipe(t, connConfig{isServer: true})
@@ -261,7 +258,8 @@ func TestPeakMemory(t *testing.T) {
 					t.Fatal(err)
 				}
 				runtime.ReadMemStats(&m)
-				// Nothing that was allocated may have been collected, so this is more than the peak.
+				// Nothing that was allocated may have been collected, so this is more than the
+				// peak.
 				if n := m.TotalAlloc - before.TotalAlloc; n > limit*13/10 {
 					t.Errorf("allocated %d MiB, want at most 1.3 times %d", n>>20, limit>>20)
 				}

@@ -17,8 +17,8 @@ import (
 // other way in: all reading goes through nextHeader and readPayload.
 //
 // The bytes of a header stay in the buffer until it is whole, and those of a control frame until
-// its payload is, so a wait that ends between messages loses nothing. Invariant:
-// frame.remaining > 0 only inside a message.
+// its payload is, so a wait that ends between messages loses nothing. Invariant: frame.remaining >
+// 0 only inside a message.
 
 // maxEmptyFragments is how many fragments without payload a peer may send in a row: they cost work
 // and never fill a message (RFC 6455 §10.4).
@@ -175,8 +175,8 @@ func (r *readHalf) nextHeader() (h header, n int, err error) {
 		in := r.buf.buffered()
 		h, n, v = parseHeader(in)
 		if len(in) >= 2 {
-			// What the first two bytes tell is checked first, so the result does not depend on
-			// how the bytes came in.
+			// What the first two bytes tell is checked first, so the result does not depend on how
+			// the bytes came in.
 			if a := r.rules.accept(h); a != nil {
 				v = a
 			}

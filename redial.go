@@ -27,9 +27,9 @@ const (
 //
 // A wait is a random time between zero and an upper bound, so that the clients of a server that was
 // restarted do not come back all at once (RFC 6455 §7.2.3). The bound is Min at first, and doubles
-// up to Max with every attempt that fails and every connection that does not last for as long as the
-// bound. One that does makes it Min again. If the server's answer has a Retry-After header, the wait
-// is longer by the time in it, of which at most an hour, or Max, counts.
+// up to Max with every attempt that fails and every connection that does not last for as long as
+// the bound. One that does makes it Min again. If the server's answer has a Retry-After header, the
+// wait is longer by the time in it, of which at most an hour, or Max, counts.
 type Backoff struct {
 	// Min is the upper bound of the first wait. Zero means 5 seconds.
 	Min time.Duration
@@ -62,8 +62,8 @@ type Backoff struct {
 // The loop ends by itself after it has yielded an error that is final: when ctx has ended; when the
 // server answers 401, 403 or 404; when it has closed the last connection with the code
 // ClosePolicyViolation (1008); when there can be no request with the URL or the header; and when
-// b.Fatal says so. All other ends of a connection, normal ones too, make it dial again; the body can
-// break out of the loop.
+// b.Fatal says so. All other ends of a connection, normal ones too, make it dial again; the body
+// can break out of the loop.
 //
 // The header is read for every attempt, so the body may change it, for instance to renew a token.
 // See DialContext for it and for the bounds of an attempt: a HandshakeTimeout is advisable.

@@ -20,8 +20,8 @@ func shutdown(ctx context.Context, c *Conn) <-chan error {
 
 var byeFrame = closeFrame(1000, "bye")
 
-// The peer answers; whether anyone reads, and whether data comes first, makes
-// no difference to the result.
+// The peer answers; whether anyone reads, and whether data comes first, makes no difference to the
+// result.
 func TestShutdown(t *testing.T) {
 	for _, server := range []bool{true, false} {
 		for _, reader := range []bool{true, false} {
@@ -67,8 +67,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// A peer that does not answer, or takes nothing at all, is waited for as long
-// as ctx allows, and the connection is closed nevertheless.
+// A peer that does not answer, or takes nothing at all, is waited for as long as ctx allows, and
+// the connection is closed nevertheless.
 func TestShutdownWithoutAnswer(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		for _, reader := range []bool{true, false} {

@@ -221,8 +221,8 @@ func (s *socketWriter) onWritable(fd uintptr) bool {
 	}
 }
 
-// write returns how much of p the socket takes now. It reports no errors: the next write that
-// waits will meet them.
+// write returns how much of p the socket takes now. It reports no errors: the next write that waits
+// will meet them.
 func (s *socketWriter) write(to *rawSocket, p []byte) int {
 	s.p, s.n = p, 0
 	err := to.rc.Write(s.f)

@@ -22,8 +22,8 @@ func TestLongMessageIsReadAtOnce(t *testing.T) {
 	t.Errorf("the last read into the buffer took %d bytes of the message", c.socket.n)
 }
 
-// A peer that stops after the first bytes of a frame ties up no large buffer,
-// whatever it sent before.
+// A peer that stops after the first bytes of a frame ties up no large buffer, whatever it sent
+// before.
 func TestLargeBufferIsGivenBack(t *testing.T) {
 	c, p := overTCP(t, connConfig{isServer: true})
 	large := strings.Repeat("x", 60_000)

@@ -212,8 +212,8 @@ func TestStreamOtherType(t *testing.T) {
 	}
 }
 
-// A read deadline loses nothing, wherever in a message it passes. Every byte of the peer comes after
-// a Read that has timed out.
+// A read deadline loses nothing, wherever in a message it passes. Every byte of the peer comes
+// after a Read that has timed out.
 func TestStreamReadDeadline(t *testing.T) {
 	text := strings.Repeat("abc", 100)
 	frames := map[string][]wireFrame{
@@ -559,8 +559,8 @@ func TestStreamClose(t *testing.T) {
 
 func second(_ int, err error) error { return err }
 
-// What a Write has taken is sent before the close frame, although both directions are full: each end
-// reads while it waits.
+// What a Write has taken is sent before the close frame, although both directions are full: each
+// end reads while it waits.
 func TestStreamCloseSendsWhatWasTaken(t *testing.T) {
 	for _, size := range []int{pipeSize, 2*maxPiece + 1} {
 		synctest.Test(t, func(t *testing.T) {

@@ -13,10 +13,10 @@ import (
 // where it is nil, and allocates nothing per message where it is not.
 //
 // The functions are called by the goroutine that did what they tell of, and it waits for them: they
-// should return soon. Those about reading (Message with out false, Closed, and Ping for the pings of
-// KeepAlive) may be called in the middle of a read: they may write to the connection and close it,
-// but neither read from it nor call Shutdown. Several functions may run at the same time, for one
-// connection too.
+// should return soon. Those about reading (Message with out false, Closed, and Ping for the pings
+// of KeepAlive) may be called in the middle of a read: they may write to the connection and close
+// it, but neither read from it nor call Shutdown. Several functions may run at the same time, for
+// one connection too.
 type Trace struct {
 	// Opened is called once for every connection, before Upgrade or DialContext return it. The
 	// network connection's addresses and the subprotocol can be asked for.
@@ -36,9 +36,9 @@ type Trace struct {
 	Ping func(c *Conn, rtt time.Duration)
 
 	// Closed is called once, when the connection has ended: no message will be read from it any
-	// more. err is the reason: the first permanent error of reading, for instance a *CloseError with
-	// the peer's close code, or an error for which errors.Is(err, net.ErrClosed) holds if the program
-	// closed it before.
+	// more. err is the reason: the first permanent error of reading, for instance a *CloseError
+	// with the peer's close code, or an error for which errors.Is(err, net.ErrClosed) holds if the
+	// program closed it before.
 	Closed func(c *Conn, err error)
 }
 

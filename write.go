@@ -17,8 +17,8 @@ var (
 	errWriteClosed    = errors.New("websocket: write closed")
 )
 
-// A BufferPool lends the buffers of message writers. *sync.Pool is one. The
-// type of the values in it is not specified.
+// A BufferPool lends the buffers of message writers. *sync.Pool is one. The type of the values in
+// it is not specified.
 type BufferPool interface {
 	// Get returns a value from the pool, or nil if it is empty.
 	Get() any
@@ -31,8 +31,8 @@ type BufferPool interface {
 //
 // A nil error means that the message was handed to the operating system or will be within
 // WriteDelay, and not that the peer has it. The error is ErrCloseSent after a close frame was sent,
-// and one for which errors.Is(err, os.ErrDeadlineExceeded) holds after a write deadline; an error of
-// the network is permanent, and a delayed message's error is that of a later write.
+// and one for which errors.Is(err, os.ErrDeadlineExceeded) holds after a write deadline; an error
+// of the network is permanent, and a delayed message's error is that of a later write.
 //
 // Control messages may be sent too, see WriteControl.
 func (c *Conn) WriteMessage(messageType int, data []byte) error {
@@ -84,8 +84,8 @@ const compressionOff = 1
 func (w *writeHalf) level() int { return int(w.compression.Load() >> 1) }
 
 // deflatedMessage sends a compressed message in one frame: some browsers fail on a compressed
-// message in several. If compression does not make it smaller it is sent uncompressed, which
-// RFC 7692 §6.1 leaves to the sender. It returns the length of the frame's payload. msg is held.
+// message in several. If compression does not make it smaller it is sent uncompressed, which RFC
+// 7692 §6.1 leaves to the sender. It returns the length of the frame's payload. msg is held.
 func (w *writeHalf) deflatedMessage(ctx context.Context, opcode byte, data []byte) (payload int, err error) {
 	w.deflater.SetLevel(w.level())
 	b := getBuffer(len(data))
@@ -143,8 +143,8 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 	return c.write.controlWithin(noContext, deadline, messageType, data)
 }
 
-// controlWithin sends a control message within its own bounds, not those that the application
-// set for its data.
+// controlWithin sends a control message within its own bounds, not those that the application set
+// for its data.
 func (w *writeHalf) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
 	if !w.mu.TryLock() {
 		var d lock.Deadline

@@ -26,8 +26,8 @@ const (
 	keepAliveChunk = 64 << 10
 )
 
-// ErrCloseSent is returned by writes after a close frame was sent: nothing may follow one
-// (RFC 6455 §5.5.1).
+// ErrCloseSent is returned by writes after a close frame was sent: nothing may follow one (RFC 6455
+// §5.5.1).
 var ErrCloseSent = errors.New("websocket: close sent")
 
 // A writeHalf is the sending direction of a Conn. msg is held for one message, from its first frame
@@ -289,8 +289,8 @@ func (w *writeHalf) chunkedLocked(first byte, payload []byte) error {
 	}
 }
 
-// unbufferedLocked sends a server's frame where each write is one record, as over TLS: the
-// first gets what it has room for, the rest is not copied.
+// unbufferedLocked sends a server's frame where each write is one record, as over TLS: the first
+// gets what it has room for, the rest is not copied.
 func (w *writeHalf) unbufferedLocked(first byte, payload []byte) error {
 	if err := w.growLocked(delayLimit); err != nil {
 		return err

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 )
 
-// A writer whose last frame fails gives each buffer back once: two connections
-// must never be lent the same one.
+// A writer whose last frame fails gives each buffer back once: two connections must never be lent
+// the same one.
 func TestWriterFreesOnce(t *testing.T) {
 	for _, takeover := range []bool{false, true} {
 		a, b := net.Pipe()
@@ -43,8 +43,8 @@ func TestWriterFreesOnce(t *testing.T) {
 	}
 }
 
-// What fits into the buffer leaves in one frame, and the sizes asked for are the sizes there are, up
-// to the bounds.
+// What fits into the buffer leaves in one frame, and the sizes asked for are the sizes there are,
+// up to the bounds.
 func TestBufferSizes(t *testing.T) {
 	for _, tt := range []struct{ asked, read, write int }{
 		{-1, 4096, 4096},
@@ -88,8 +88,8 @@ func TestBufferSizes(t *testing.T) {
 	io.CopyN(io.Discard, client, size)
 }
 
-// What came behind the peer's close frame is thrown away only once the answer
-// is out: an application that answers late can still do so.
+// What came behind the peer's close frame is thrown away only once the answer is out: an
+// application that answers late can still do so.
 func TestCloseAnsweredLate(t *testing.T) {
 	server, client := tcpPair(t)
 	c := newConn(server, connConfig{isServer: true})

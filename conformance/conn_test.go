@@ -161,8 +161,8 @@ func (c chunking) write(w io.Writer, script []byte) {
 	w.Write(script)
 }
 
-// chunkings are the ways in which a script arrives at a server or a client. Nothing comes early to a
-// server: a client has to wait for its answer (RFC 6455 §4.1).
+// chunkings are the ways in which a script arrives at a server or a client. Nothing comes early to
+// a server: a client has to wait for its answer (RFC 6455 §4.1).
 func chunkings(server bool) []chunking {
 	if server {
 		return []chunking{whole, bytewise}

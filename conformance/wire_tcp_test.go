@@ -35,8 +35,8 @@ func TestWireTCP(t *testing.T) {
 	}
 }
 
-// tcpPieces is one byte at a time, and for all but the shortest scripts pieces of some bytes: each is
-// a system call for both ends.
+// tcpPieces is one byte at a time, and for all but the shortest scripts pieces of some bytes: each
+// is a system call for both ends.
 var tcpPieces = chunking{name: "in small pieces", size: func(script []byte) func() int {
 	if len(script) < 200 {
 		return func() int { return 1 }

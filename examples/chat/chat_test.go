@@ -147,7 +147,8 @@ func TestRoomsAndMembersAreBounded(t *testing.T) {
 	}
 }
 
-// thin is a listener whose connections buffer little, so that a peer who does not read is noticed soon.
+// thin is a listener whose connections buffer little, so that a peer who does not read is noticed
+// soon.
 type thin struct{ net.Listener }
 
 func (l thin) Accept() (net.Conn, error) {

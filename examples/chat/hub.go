@@ -1,8 +1,8 @@
 package main
 
-// The hub: rooms, their members and what was said last. A room's Group sends to the members, and ends
-// one that lags. Invariants, all guarded by hub.mu: events are broadcast in the order in which they
-// happen; a room holds at most maxHistory messages; there are at most maxRooms rooms.
+// The hub: rooms, their members and what was said last. A room's Group sends to the members, and
+// ends one that lags. Invariants, all guarded by hub.mu: events are broadcast in the order in which
+// they happen; a room holds at most maxHistory messages; there are at most maxRooms rooms.
 
 import (
 	"crypto/rand"

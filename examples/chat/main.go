@@ -4,8 +4,8 @@
 //	go run ./examples/chat
 package main
 
-// This file starts and ends the server and joins HTTP to the hub: hub.go knows rooms and members but
-// no sockets, client.go is one connection, page/ is what the browser runs.
+// This file starts and ends the server and joins HTTP to the hub: hub.go knows rooms and members
+// but no sockets, client.go is one connection, page/ is what the browser runs.
 
 import (
 	"context"

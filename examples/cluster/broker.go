@@ -1,7 +1,7 @@
 package main
 
-// A NATS server for each node, in this process. Together they are a cluster that keeps the stream in
-// memory three times, so that it outlives the loss of one of them.
+// A NATS server for each node, in this process. Together they are a cluster that keeps the stream
+// in memory three times, so that it outlives the loss of one of them.
 
 import (
 	"context"
@@ -65,7 +65,8 @@ func (set *brokerSet) start(i int) (*server.Server, error) {
 	return s, nil
 }
 
-// open connects to server s within the process and waits until the cluster can spare any one server.
+// open connects to server s within the process and waits until the cluster can spare any one
+// server.
 func (set *brokerSet) open(ctx context.Context, s *server.Server) (*natsBus, error) {
 	bus, err := openNATS(ctx, "", min(len(set.routes), maxReplicas), nats.InProcessServer(s))
 	if err != nil {

@@ -20,8 +20,8 @@ type Bus interface {
 	// first appends, so that it is safe to publish again what may have been published already.
 	Publish(ctx context.Context, id string, data []byte) error
 
-	// Subscribe yields the events after since, and goes on with new ones as they are appended. If the
-	// first of them are no longer there it begins with the first that is. An error ends it.
+	// Subscribe yields the events after since, and goes on with new ones as they are appended. If
+	// the first of them are no longer there it begins with the first that is. An error ends it.
 	Subscribe(ctx context.Context, since uint64) iter.Seq2[Event, error]
 
 	// Bounds returns what the log holds.

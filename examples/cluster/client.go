@@ -183,8 +183,8 @@ func (c *client) receive(seq uint64, l *line) {
 	}
 }
 
-// send sends a line, or leaves it for the next connection. It waits while window lines have not come
-// back yet.
+// send sends a line, or leaves it for the next connection. It waits while window lines have not
+// come back yet.
 func (c *client) send(ctx context.Context, window int, l line) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

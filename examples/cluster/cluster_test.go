@@ -51,8 +51,8 @@ func (w *witness) see(_ uint64, l *line) {
 }
 
 // A thousand clients and three publishers on three nodes, of which one is killed and started again,
-// and then all are restarted in turn: every client gets every line once, in the order in which it was
-// written.
+// and then all are restarted in turn: every client gets every line once, in the order in which it
+// was written.
 func TestNothingLostNothingRepeated(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cl := start(t, "", testNodes)

@@ -298,8 +298,8 @@ func (p *page) status() status {
 	return s
 }
 
-// listenThin keeps the kernel from taking megabytes for a client that does not read, so that the page
-// soon shows the lag of one. A service is better off without it.
+// listenThin keeps the kernel from taking megabytes for a client that does not read, so that the
+// page soon shows the lag of one. A service is better off without it.
 func listenThin(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	return thinListener{l}, err

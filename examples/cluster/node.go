@@ -1,8 +1,8 @@
 package main
 
 // A node: an HTTP server whose WebSocket clients see the log, each from where it left off. Nothing
-// here is about a client that is away: all that a node knows of one is the number that it sends when
-// it comes back, to this node or to another.
+// here is about a client that is away: all that a node knows of one is the number that it sends
+// when it comes back, to this node or to another.
 //
 // The subprotocol resume.v1 is JSON in text messages.
 //
@@ -70,9 +70,9 @@ type node struct {
 	ctx    context.Context
 	done   sync.WaitGroup
 
-	// conns has every connection, from its handshake to its end: it shuts them down. lines has those
-	// that were sent what they missed. Until its turn comes a client of a node that is shutting down
-	// goes on to get lines.
+	// conns has every connection, from its handshake to its end: it shuts them down. lines has
+	// those that were sent what they missed. Until its turn comes a client of a node that is
+	// shutting down goes on to get lines.
 	conns, lines websocket.Group
 	upgrader     websocket.Upgrader
 
@@ -283,7 +283,8 @@ func (n *node) join(c *websocket.Conn, from hello) error {
 				return n.ctx.Err()
 			}
 		case since+1 >= first:
-			// The lock keeps append from broadcasting meanwhile, and Add does not wait for the network.
+			// The lock keeps append from broadcasting meanwhile, and Add does not wait for the
+			// network.
 			err := n.lines.Add(c, n.tail[since+1-first:]...)
 			n.mu.Unlock()
 			return err

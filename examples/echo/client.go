@@ -1,8 +1,8 @@
 package main
 
-// The client. For each connection one goroutine reads messages and prints them, and one sends pings;
-// one reads lines, and the caller of run sends them. Replies go to out and everything else to notes, so that the
-// output can be piped.
+// The client. For each connection one goroutine reads messages and prints them, and one sends
+// pings; one reads lines, and the caller of run sends them. Replies go to out and everything else
+// to notes, so that the output can be piped.
 
 import (
 	"bufio"
@@ -106,8 +106,8 @@ func (cl *client) run(ctx context.Context) error {
 	return err
 }
 
-// talkAgain talks over one connection after another until the input or ctx ends or there is no point
-// in another attempt.
+// talkAgain talks over one connection after another until the input or ctx ends or there is no
+// point in another attempt.
 func (cl *client) talkAgain(ctx context.Context, d *websocket.Dialer, lines <-chan string) error {
 	var last error
 	for c, err := range d.Redial(ctx, cl.url, cl.header, cl.backoff) {
@@ -124,7 +124,8 @@ func (cl *client) talkAgain(ctx context.Context, d *websocket.Dialer, lines <-ch
 	return last
 }
 
-// talk uses a connection. over tells that this end has closed it, because the input or ctx has ended.
+// talk uses a connection. over tells that this end has closed it, because the input or ctx has
+// ended.
 func (cl *client) talk(ctx context.Context, c *websocket.Conn, lines <-chan string) (over bool, err error) {
 	if p := c.Subprotocol(); p != "" {
 		fmt.Fprintln(cl.notes, "subprotocol:", p)
@@ -150,8 +151,8 @@ func (cl *client) talk(ctx context.Context, c *websocket.Conn, lines <-chan stri
 	return over, err
 }
 
-// send sends lines. At the end of them, once the pings are answered, and at the end of ctx it closes
-// with 1000, and over is true. It returns the error that ended the reading.
+// send sends lines. At the end of them, once the pings are answered, and at the end of ctx it
+// closes with 1000, and over is true. It returns the error that ended the reading.
 func (cl *client) send(ctx context.Context, c *websocket.Conn, lines <-chan string, closed <-chan error,
 	pinged <-chan struct{}) (over bool, err error) {
 	var ended <-chan struct{} // pinged, from the end of the input on

@@ -113,7 +113,8 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// WCAG 1.4.11: the borders of the fields have a contrast of 3:1 to either side, in both colour schemes.
+// WCAG 1.4.11: the borders of the fields have a contrast of 3:1 to either side, in both colour
+// schemes.
 func TestPageContrast(t *testing.T) {
 	page, err := os.ReadFile("index.html")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Metrics is a WebSocket server that measures its connections by websocket.Trace: for Prometheus, for
-// OpenTelemetry, in a log, and on a page that charts them:
+// Metrics is a WebSocket server that measures its connections by websocket.Trace: for Prometheus,
+// for OpenTelemetry, in a log, and on a page that charts them:
 //
 //	cd examples/metrics && go run .
 package main

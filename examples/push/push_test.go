@@ -92,8 +92,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
-// pipes is a listener without a network: a connection is a net.Pipe, which buffers nothing and whose
-// deadlines belong to the test's clock.
+// pipes is a listener without a network: a connection is a net.Pipe, which buffers nothing and
+// whose deadlines belong to the test's clock.
 type pipes chan net.Conn
 
 func (p pipes) Accept() (net.Conn, error) {

@@ -1,11 +1,10 @@
-// Package deflate compresses and decompresses the messages of the permessage-deflate extension
-// (RFC 7692 §7.2): a Writer those that one end of a connection sends, a Reader those that it
-// receives.
+// Package deflate compresses and decompresses the messages of the permessage-deflate extension (RFC
+// 7692 §7.2): a Writer those that one end of a connection sends, a Reader those that it receives.
 //
-// What a message in progress needs is large (up to 1.2 MB to compress, 80 to 110 KB to
-// decompress), so it comes from pools and is given back when the message ends. Only with context
-// takeover does anything stay between messages: a flate.Writer in the Writer, and in the Reader a
-// window of at most 32 KiB.
+// What a message in progress needs is large (up to 1.2 MB to compress, 80 to 110 KB to decompress),
+// so it comes from pools and is given back when the message ends. Only with context takeover does
+// anything stay between messages: a flate.Writer in the Writer, and in the Reader a window of at
+// most 32 KiB.
 package deflate
 
 import (
@@ -22,8 +21,8 @@ const (
 	maxWindowSize = 1 << MaxWindowBits // bytes
 )
 
-// syncTail ends the output of a sync flush: LEN and NLEN of an empty block without compression.
-// RFC 7692 §7.2.1, §7.2.2: the sender removes it, the receiver puts it back.
+// syncTail ends the output of a sync flush: LEN and NLEN of an empty block without compression. RFC
+// 7692 §7.2.1, §7.2.2: the sender removes it, the receiver puts it back.
 const syncTail = "\x00\x00\xff\xff"
 
 // ErrCorrupt reports a message that cannot be decompressed. Its text is fit for the reason of a

@@ -3,8 +3,8 @@ package lock
 
 // A free lock goes to the goroutine that asks first, even if others wait: one that still has to be
 // scheduled would leave it idle. Once a waiter has been overtaken for a millisecond, Unlock hands
-// it the lock instead, and goes on so with the others that waited long. Invariant: while the lock is
-// free and there are waiters, one of them was woken to take it, or a call of Unlock is about to
+// it the lock instead, and goes on so with the others that waited long. Invariant: while the lock
+// is free and there are waiters, one of them was woken to take it, or a call of Unlock is about to
 // choose one.
 
 import (
@@ -24,14 +24,14 @@ var (
 
 // A Deadline bounds a wait.
 type Deadline interface {
-	// Deadline returns the time at which the wait ends, or the zero time if it has no bound.
-	// It must not panic or use the Mutex.
+	// Deadline returns the time at which the wait ends, or the zero time if it has no bound. It
+	// must not panic or use the Mutex.
 	Deadline() time.Time
 }
 
-// A Mutex is a mutual exclusion lock. The zero value is unlocked. It must not be copied after
-// first use. As with a [sync.Mutex], any goroutine may unlock it, and Unlock synchronizes before
-// the next TryLock or Lock that takes it.
+// A Mutex is a mutual exclusion lock. The zero value is unlocked. It must not be copied after first
+// use. As with a [sync.Mutex], any goroutine may unlock it, and Unlock synchronizes before the next
+// TryLock or Lock that takes it.
 type Mutex struct {
 	state atomic.Uint32 // of the bits below; queued, woken and starving are guarded by mu
 
@@ -58,10 +58,10 @@ const (
 // Unlock finds what was left to it before TryLock.
 func (m *Mutex) TryLock() bool { return m.state.CompareAndSwap(0, locked) }
 
-// Lock takes m. It waits until m is free, ctx is done, the deadline of d passes or m is closed,
-// and returns ctx.Err(), [ErrDeadline] or [ErrClosed] if m was not taken; then m did not pass
-// through the hands of this goroutine either. Both ctx and d may be nil. None of the three
-// conditions matters if m is free. The deadline is read when the wait begins and once more after
+// Lock takes m. It waits until m is free, ctx is done, the deadline of d passes or m is closed, and
+// returns ctx.Err(), [ErrDeadline] or [ErrClosed] if m was not taken; then m did not pass through
+// the hands of this goroutine either. Both ctx and d may be nil. None of the three conditions
+// matters if m is free. The deadline is read when the wait begins and once more after
 // [Mutex.DeadlineChanged].
 func (m *Mutex) Lock(ctx context.Context, d Deadline) error {
 	if m.state.CompareAndSwap(0, locked) {
@@ -186,8 +186,8 @@ func (m *Mutex) bargeOrQueueLocked() (taken bool, err error) {
 }
 
 // checkLocked reports whether the wait of w is over, and how it ended. A waiter that was woken to
-// take the lock gives up only if another goroutine holds it, so that it never stays free because
-// of that.
+// take the lock gives up only if another goroutine holds it, so that it never stays free because of
+// that.
 func (m *Mutex) checkLocked(w *waiter, ctx context.Context, deadline time.Time) (over bool, err error) {
 	switch w.status.Load() {
 	case granted:

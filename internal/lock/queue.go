@@ -91,8 +91,8 @@ func (q *queue) recycle(w *waiter) {
 	}
 }
 
-// recycleLast recycles the waiter that was granted the lock before w is. Its goroutine has left Lock,
-// because the lock is free again. That spares those that are granted the lock from taking mu.
+// recycleLast recycles the waiter that was granted the lock before w is. Its goroutine has left
+// Lock, because the lock is free again. That spares those that are granted the lock from taking mu.
 func (q *queue) recycleLast(w *waiter) {
 	if q.last != nil {
 		q.recycle(q.last)

@@ -3,8 +3,8 @@
 // A Set is the operating system's: epoll on Linux, kqueue on the BSDs and darwin. Sockets stay with
 // package net and in the poller of the Go runtime; a Set only tells which of them have become
 // readable. A descriptor is added once and reported edge-triggered: once for every time that bytes
-// arrive, however often it is read in between. An event is a hint. It may be about an earlier socket
-// with the same number, or about bytes that were read before it was seen.
+// arrive, however often it is read in between. An event is a hint. It may be about an earlier
+// socket with the same number, or about bytes that were read before it was seen.
 package poll
 
 import "errors"

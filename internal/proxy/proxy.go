@@ -23,9 +23,9 @@ const maxHead = 64 << 10
 
 var errLongHead = fmt.Errorf("proxy: the answer to CONNECT is longer than %d bytes", maxHead)
 
-// Connect asks the HTTP proxy at the other end of rw for a connection to addr, a host and a port. The
-// credentials are those of the proxy's URL, if there is a password in it. If the proxy refuses, the
-// error is the reason phrase of its answer.
+// Connect asks the HTTP proxy at the other end of rw for a connection to addr, a host and a port.
+// The credentials are those of the proxy's URL, if there is a password in it. If the proxy refuses,
+// the error is the reason phrase of its answer.
 func Connect(rw io.ReadWriter, proxy *url.URL, addr string) error {
 	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: addr}, Host: addr, Header: http.Header{}}
 	if password, ok := proxy.User.Password(); ok {
@@ -57,8 +57,8 @@ func Connect(rw io.ReadWriter, proxy *url.URL, addr string) error {
 	return nil
 }
 
-// A byteReader reads one byte at a time, so that a bufio.Reader holds nothing beyond the line that it
-// was asked for.
+// A byteReader reads one byte at a time, so that a bufio.Reader holds nothing beyond the line that
+// it was asked for.
 type byteReader struct {
 	r    io.Reader
 	left int   // bytes that may still be read

@@ -165,7 +165,8 @@ func FuzzConnect(f *testing.F) {
 	})
 }
 
-// checkRead checks that what was read of an answer is all of it that counts, and that an error is short.
+// checkRead checks that what was read of an answer is all of it that counts, and that an error is
+// short.
 func checkRead(t *testing.T, answer, rest string, err error, ask func(io.ReadWriter) error) {
 	t.Helper()
 	read, ok := strings.CutSuffix(answer, rest)

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Each row is validated alone, cut in two and three anywhere, and behind and before other text.
-// bad is the index of the first byte that cannot be right, -1 if there is none.
+// Each row is validated alone, cut in two and three anywhere, and behind and before other text. bad
+// is the index of the first byte that cannot be right, -1 if there is none.
 var rows = []struct {
 	name, text string
 	bad        int

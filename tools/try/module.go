@@ -113,8 +113,8 @@ func (m *module) copyTo(ctx context.Context, tmp, name, goVersion, library strin
 	if library != "" {
 		place = "library"
 	}
-	// The base name is kept, as tests may look at it. The tests' own temporary files go into tmp
-	// as well, so that they are removed even if the tests are killed.
+	// The base name is kept, as tests may look at it. The tests' own temporary files go into tmp as
+	// well, so that they are removed even if the tests are killed.
 	root := filepath.Join(tmp, place, filepath.Base(m.Root))
 	tests := filepath.Join(tmp, place+".tmp")
 	for _, dir := range []string{root, tests} {
@@ -207,8 +207,8 @@ func within(dir, path string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// copyTree copies a module's files, without the repository's history. Symbolic links into the module
-// point to the copy, all others to the same place as before.
+// copyTree copies a module's files, without the repository's history. Symbolic links into the
+// module point to the copy, all others to the same place as before.
 func copyTree(ctx context.Context, to, from string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err == nil {

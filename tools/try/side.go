@@ -171,8 +171,8 @@ func (s *side) failedIn(pkg string) bool {
 	return false
 }
 
-// counts returns how many tests and subtests passed, failed and were skipped. A package counts
-// only if it failed by itself.
+// counts returns how many tests and subtests passed, failed and were skipped. A package counts only
+// if it failed by itself.
 func (s *side) counts() (passed, failed, skipped int) {
 	for name, t := range s.tests {
 		switch {
