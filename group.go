@@ -105,6 +105,7 @@ type Group struct {
 	room     int           // bytes that may be broadcast before the pass ends
 	turn     chan struct{} // closed when the pass ends, if a goroutine waits for that
 	shutDown chan struct{} // made when closed is set; closed when Shutdown has ended all connections
+	goodbye  []byte        // payload of the close frames of Shutdown; set with closed
 	next     int           // slot that the pass comes to next
 
 	latest         map[string]*latestMessage
@@ -785,6 +786,7 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	first := !g.closed
 	if first {
 		g.closed, g.shutDown = true, make(chan struct{})
+		g.goodbye = closePayload(code, text)
 	}
 	for g.flushing {
 		g.waitLocked()
@@ -796,7 +798,7 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	}
 
 	rand.Shuffle(len(all), func(i, k int) { all[i], all[k] = all[k], all[i] })
-	payload, begin := closePayload(code, text), time.Now()
+	payload, begin := g.goodbye, time.Now()
 	var cut atomic.Bool
 	var ends sync.WaitGroup
 	for i, m := range all {
@@ -856,10 +858,13 @@ func (g *Group) refuses() bool {
 }
 
 // open adds the connection of an Upgrader. If the group was shut down since the request came the
-// client is told so.
+// client gets the close frame that the members got.
 func (g *Group) open(c *Conn) (*Conn, error) {
 	if err := g.Add(c); err != nil {
-		c.sendClose(CloseGoingAway, "", time.Now().Add(closeWait))
+		g.mu.Lock()
+		goodbye := g.goodbye
+		g.mu.Unlock()
+		c.WriteControl(CloseMessage, goodbye, time.Now().Add(closeWait))
 		c.Close()
 		return nil, err
 	}

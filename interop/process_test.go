@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds every wait for a foreign program. No test measures time with it: it only turns a hang into a failure.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // guard becomes the program given as its arguments, after leaving behind a watcher that kills the whole process
 // group as soon as descriptor 3 reports end of file: the test holds the other end.
