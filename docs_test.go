@@ -214,8 +214,8 @@ func TestDocsTesting(t *testing.T) {
 
 // The README stays short.
 func TestDocsReadme(t *testing.T) {
-	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 240 {
-		t.Errorf("README.md has %d lines, it may have 240", lines)
+	if lines := strings.Count(readDoc(t, "README.md"), "\n"); lines > 250 {
+		t.Errorf("README.md has %d lines, it may have 250", lines)
 	}
 }
 
