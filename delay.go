@@ -1,6 +1,9 @@
 package websocket
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Delayed writes. While the reader has another whole frame buffered, the answers to the frames
 // before it need no system call each: frames stay in pending, and leave as one write when the
@@ -65,7 +68,7 @@ func (w *writeHalf) tryFlushLocked() {
 		}
 	}
 	w.delayed.Store(delayedPending)
-	w.startTimerLocked(0)
+	w.flushApartLocked()
 }
 
 // beginWriteLocked is called before pending is written by a call that may wait.
@@ -75,16 +78,54 @@ func (w *writeHalf) beginWriteLocked() {
 	}
 }
 
-func (w *writeHalf) startTimerLocked(d time.Duration) {
-	w.timerArmed = true
+// A delayTimer has writeHalf.flushFromTimer run on another goroutine: after some time, or soon.
+type delayTimer struct {
+	*time.Timer // nil until a write is delayed for some time
+	flushApart  func()
+	starting    atomic.Bool // a goroutine for flushApart has yet to begin
+}
+
+// stopTimerLocked stops the timer if it is armed.
+func (w *writeHalf) stopTimerLocked() {
+	if w.timerArmed && w.timer.Timer != nil {
+		w.timer.Stop()
+	}
+	w.timerArmed = false
+}
+
+// armTimerLocked is called before the timer is started.
+func (w *writeHalf) armTimerLocked() {
 	if w.timer == nil {
-		w.timer = time.AfterFunc(d, w.flushFromTimer)
+		t := new(delayTimer)
+		t.flushApart = func() {
+			t.starting.Store(false)
+			w.flushFromTimer()
+		}
+		w.timer = t
+	}
+	w.timerArmed = true
+}
+
+func (w *writeHalf) startTimerLocked(d time.Duration) {
+	w.armTimerLocked()
+	if w.timer.Timer == nil {
+		w.timer.Timer = time.AfterFunc(d, w.flushFromTimer)
 	} else {
 		w.timer.Reset(d)
 	}
 }
 
-// flushFromTimer sends delayed frames from the timer's goroutine.
+// flushApartLocked has a goroutine send what is pending. A timer that fires immediately would do the
+// same; but with the race detector Go 1.26 crashes on such timers in testing/synctest.
+func (w *writeHalf) flushApartLocked() {
+	w.stopTimerLocked()
+	w.armTimerLocked()
+	if !w.timer.starting.Swap(true) {
+		go w.timer.flushApart()
+	}
+}
+
+// flushFromTimer sends delayed frames from a goroutine of its own, that of the timer as a rule.
 func (w *writeHalf) flushFromTimer() {
 	w.more.Store(false) // until the reader comes back
 	if !w.mu.TryLock() {

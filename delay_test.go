@@ -267,6 +267,17 @@ func TestDelayedUntil(t *testing.T) {
 				if at := s.times[0].Sub(start); at != 0 {
 					t.Errorf("sent after %v, want at once", at)
 				}
+				if test.name == "Shutdown" { // which reads and writes at the same time
+					frames := slices.Concat(s.take(t, !server)...)
+					var got []string
+					for _, f := range frames {
+						got = append(got, string(f.payload))
+					}
+					if strings.Join(got, " ") != test.want {
+						t.Errorf("sent %q, want %q", got, test.want)
+					}
+					return
+				}
 				s.wantWrites(t, !server, test.want)
 			})
 		}

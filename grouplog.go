@@ -616,7 +616,7 @@ func (w *writeHalf) lendLocked(p []byte, clone bool) {
 	}
 	w.pending, w.n = &buffer{b: p[:len(p):len(p)], lent: true}, int32(len(p))
 	w.delayed.Store(delayedPending)
-	w.startTimerLocked(0)
+	w.flushApartLocked()
 }
 
 // flushBlockedLocked sends what is pending from the timer's goroutine. The application's write

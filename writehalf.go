@@ -46,10 +46,10 @@ type writeHalf struct {
 
 	// Guarded by mu.
 	timerArmed bool
-	n          int32   // pending.b[:n] is not yet written
-	pending    *buffer // nil while no frame is pending
-	timer      *time.Timer
-	err        error // the first permanent error; ErrCloseSent after a close frame
+	n          int32       // pending.b[:n] is not yet written
+	pending    *buffer     // nil while no frame is pending
+	timer      *delayTimer // made at first use
+	err        error       // the first permanent error; ErrCloseSent after a close frame
 	deadline   ioDeadline
 
 	// Guarded by msg.
@@ -444,8 +444,7 @@ func (w *writeHalf) writtenLocked(err error) error {
 		w.pending, w.n = nil, 0
 	}
 	if w.timerArmed {
-		w.timer.Stop()
-		w.timerArmed = false
+		w.stopTimerLocked()
 	}
 	if w.delayed.Load() != delayedNone {
 		w.delayed.Store(delayedNone)
