@@ -8,7 +8,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -292,15 +291,15 @@ var (
 	errControlTimeout error = &timeoutError{text: "websocket: write timeout", temporary: true} // of WriteControl
 )
 
-// isTimeout reports whether err says that a deadline has passed. The errno ETIMEDOUT also calls
-// itself a timeout, but it means that the network has given the connection up.
+// isTimeout reports whether err says that a deadline has passed. The error ETIMEDOUT of a system
+// call also calls itself a timeout, but it means that the network has given the connection up.
 func isTimeout(err error) bool {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return true
 	}
 	var ne net.Error
-	var errno syscall.Errno
-	return errors.As(err, &ne) && ne.Timeout() && !errors.As(err, &errno)
+	var sys *os.SyscallError
+	return errors.As(err, &ne) && ne.Timeout() && !errors.As(err, &sys)
 }
 
 // A permanentError is a timeout, or another error that calls itself temporary, that cost the
