@@ -193,8 +193,8 @@ func TestCloseConcurrently(t *testing.T) {
 	})
 }
 
-// A violation followed by much that is never read: the close frame arrives all the same, then the
-// end of the stream and no reset.
+// A violation followed by much that is never read: the close frame arrives nevertheless, then
+// the end of the stream and no reset.
 func TestFailArrives(t *testing.T) {
 	junk := bytes.Repeat([]byte("junk"), 1<<18)
 	for _, server := range []bool{true, false} {

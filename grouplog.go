@@ -328,8 +328,8 @@ func (s *groupStream) compressAlone(message *groupMessage) messageForm {
 
 // appendLocked adds the message. Group.order is held as well.
 func (s *groupStream) appendLocked(message *groupMessage, maxLag int) {
-	form, alone := messageForm{message.seq, message.first, message.data, false}, messageForm{}
-	alone = form
+	form := messageForm{message.seq, message.first, message.data, false}
+	alone := form
 	if s.compresses(message) {
 		form, alone = s.forms, s.aloneForms
 		s.forms.payload, s.aloneForms.payload = nil, nil

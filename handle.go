@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"runtime"
@@ -267,7 +268,7 @@ func (r *readHalf) readAvailable(l *lent) (messageType int, data []byte, err err
 		m.collecting = false
 		payload := l.own
 		l.own = nil
-		r.inflater.Begin(&bytesReader{payload.b[:n]})
+		r.inflater.Begin(bytes.NewReader(payload.b[:n]))
 		data, err = r.readUnknown(&l.own)
 		payload.release()
 		return int(m.kind), data, err
@@ -339,18 +340,6 @@ func (r *readHalf) shrinkBuffer() {
 		b.compact(getBuffer(1 << minBufferBits))
 	}
 	b.releaseEmpty()
-}
-
-// A bytesReader reads b.
-type bytesReader struct{ b []byte }
-
-func (r *bytesReader) Read(p []byte) (int, error) {
-	if len(r.b) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, r.b)
-	r.b = r.b[n:]
-	return n, nil
 }
 
 // The pollers, which serve the connections of Handle: one for each processor, with a part of the

@@ -307,7 +307,7 @@ func waitUntil(t testing.TB, condition func() bool) {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatal("waited in vain")
+			t.Fatal("the condition did not come to hold in time")
 		}
 	}
 }

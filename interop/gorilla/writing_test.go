@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// script is a sequence of calls, read from bytes: whoever needs a choice takes
-// the next byte.
+// script is a sequence of calls, read from bytes: each choice takes the next
+// byte.
 type script struct {
 	bytes []byte
 	pos   int
