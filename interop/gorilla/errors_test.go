@@ -448,27 +448,12 @@ func silent(t *testing.T) (addr string) {
 // answering accepts connections and answers the first bytes of each with the text, then closes.
 func answering(t *testing.T, answer string) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer nc.Close()
-				nc.Read(make([]byte, 4096))
-				io.WriteString(nc, answer)
-				nc.(*net.TCPConn).CloseWrite()
-				io.Copy(io.Discard, nc) // or the rest of the request makes a reset of the end
-			}()
-		}
-	}()
-	return ln.Addr().String()
+	return listen(t, func(nc net.Conn, br *bufio.Reader) {
+		br.Read(make([]byte, 4096))
+		io.WriteString(nc, answer)
+		nc.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, br) // or the rest of the request makes a reset of the end
+	})
 }
 
 // refusing is an address that refuses connections.
