@@ -352,7 +352,9 @@ func (r *readHalf) shrinkBuffer() {
 // a goroutine of its own.
 
 const (
-	maxEvents = 128
+	// maxEvents is how many events a poller takes at a time: so many that it seldom leaves any, and
+	// goes on to wait.
+	maxEvents = 1024
 
 	// stuckAfter is how long a call may take before the poller gets another leader. It bounds how
 	// long one connection can delay others.
@@ -461,15 +463,25 @@ func (h *handler) unregister() {
 
 // lead waits for events and serves connections as the leader of a term.
 func (p *poller) lead(term uint64) {
+	if p.serveEvents(term, 0) { // what the last leader has left
+		p.set.Serve(func(n int) bool { return p.serveEvents(term, n) })
+	}
+}
+
+// serveEvents serves the connections that have events, and then those that had more than a turn's
+// messages, until the queue is empty. It reports whether its caller is still the leader.
+func (p *poller) serveEvents(term uint64, n int) bool {
 	p.mu.Lock()
-	for round := 0; ; {
+	p.claimLocked(n)
+	for round := len(p.queue) - p.next; p.next < len(p.queue); round-- {
 		if round == 0 {
-			// The connections that came into the queue meanwhile are those that had more.
-			p.claimLocked()
-			round = len(p.queue) - p.next
-			continue
+			p.mu.Unlock()
+			runtime.Gosched()
+			n := p.set.Check()
+			p.mu.Lock()
+			p.claimLocked(n)
+			round = len(p.queue)
 		}
-		round--
 		h := p.queue[p.next]
 		p.queue[p.next] = nil
 		p.next++
@@ -491,28 +503,23 @@ func (p *poller) lead(term uint64) {
 			if again {
 				h.serveAll() // the new leader may be waiting, and does not look at the queue
 			}
-			return
+			return false
 		}
 		p.serving = false
 		if again {
 			p.queue = append(p.queue, h)
 		}
 	}
+	p.mu.Unlock()
+	return true
 }
 
-// claimLocked adds the connections that have events to the queue. It waits if the queue is empty.
-func (p *poller) claimLocked() {
-	n := copy(p.queue, p.queue[p.next:])
-	clear(p.queue[n:]) // so that it keeps no connection that has ended
-	p.queue = p.queue[:n]
+// claimLocked adds the connections of n events to the queue.
+func (p *poller) claimLocked(n int) {
+	left := copy(p.queue, p.queue[p.next:])
+	clear(p.queue[left:]) // so that it keeps no connection that has ended
+	p.queue = p.queue[:left]
 	p.next = 0
-	p.mu.Unlock()
-	if n == 0 {
-		n, _ = p.set.Wait()
-	} else {
-		n = p.set.Check()
-	}
-	p.mu.Lock()
 	for i := range n {
 		e := p.set.Event(i)
 		bits := uint32(0)

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tautws/websocket/internal/poll"
 )
 
 // pollerOf returns the poller that serves the connection.
@@ -79,6 +81,42 @@ func TestPollerReplacedLeader(t *testing.T) {
 		if j := <-got; j != i {
 			t.Fatalf("message %d, want %d", j, i)
 		}
+	}
+}
+
+// The connections that a replaced leader had yet to serve are served by the next one, though nothing
+// more comes.
+func TestPollerReplacedLeaderLeavesQueue(t *testing.T) {
+	set, err := poll.Open(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	po := &poller{set: set}
+	release, got := make(chan bool), make(chan string)
+	for _, name := range []string{"stuck", "behind"} {
+		c, p := overTCP(t, connConfig{isServer: true})
+		c.socket.control(func(fd uintptr) { set.Add(int(fd)) })
+		p.send(textFrame(name))
+		for set.Check() == 0 {
+			runtime.Gosched()
+		}
+		k := &handler{conn: c, fd: noDescriptor, call: func(_ *Conn, m Message, _ error) {
+			if name == "stuck" {
+				<-release
+			}
+			got <- string(m.Data)
+		}}
+		k.state.Store(handlerBusy)
+		c.handler.Store(k)
+		po.queue = append(po.queue, k)
+	}
+	go po.lead(0)
+	if s := <-got; s != "behind" {
+		t.Errorf("message %q first", s)
+	}
+	close(release)
+	if s := <-got; s != "stuck" {
+		t.Errorf("message %q second", s)
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// A Set is a set of descriptors, in a kqueue. Add may be called at any time, Wait and Check by one
-// goroutine at a time.
+// A Set is a set of descriptors, in a kqueue. Add may be called at any time, Serve and Check
+// by one goroutine at a time.
 type Set struct {
 	fd  int
 	raw []syscall.Kevent_t
@@ -25,7 +25,7 @@ func Open(size int) (*Set, error) {
 	return &Set{fd: fd, raw: make([]syscall.Kevent_t, size)}, nil
 }
 
-// Close closes the Set. It must not be waiting.
+// Close closes the Set. Nobody must be in Serve.
 func (s *Set) Close() error { return os.NewSyscallError("close", syscall.Close(s.fd)) }
 
 // Add has the Set report fd. The descriptor leaves the Set when the socket is closed.
@@ -36,28 +36,24 @@ func (s *Set) Add(fd int) error {
 	return os.NewSyscallError("kevent", err)
 }
 
-// Wait waits until there are events and returns their number. A kqueue is not handed to the poller
-// of the Go runtime, which would have to wait for one kqueue in another: a thread waits instead.
-func (s *Set) Wait() (n int, err error) { return s.wait(nil) }
-
-// Check returns the number of events that there are now.
-func (s *Set) Check() (n int) {
-	n, _ = s.wait(new(syscall.Timespec))
-	return n
-}
-
-func (s *Set) wait(timeout *syscall.Timespec) (int, error) {
-	for {
-		n, err := syscall.Kevent(s.fd, nil, s.raw, timeout)
-		if err == syscall.EINTR {
-			continue
-		}
-		s.n = max(n, 0)
-		return s.n, os.NewSyscallError("kevent", err)
+// Serve calls f with the number of events whenever there are some, until f returns false. A call of
+// f that does not return may be replaced by another Serve. A kqueue is not handed to the poller of
+// the Go runtime, which would have to wait for one kqueue in another: a thread waits instead.
+func (s *Set) Serve(f func(n int) bool) {
+	for s.wait(nil) == 0 || f(s.n) {
 	}
 }
 
-// Event returns the event i of the last Wait or Check.
+// Check returns the number of events that there are now.
+func (s *Set) Check() (n int) { return s.wait(new(syscall.Timespec)) }
+
+func (s *Set) wait(timeout *syscall.Timespec) (n int) {
+	n, _ = syscall.Kevent(s.fd, nil, s.raw, timeout) // EINTR is the only error
+	s.n = max(n, 0)
+	return s.n
+}
+
+// Event returns the event i of those that Serve or Check counted last.
 func (s *Set) Event(i int) Event {
 	return Event{FD: int(s.raw[i].Ident), End: s.raw[i].Flags&(syscall.EV_EOF|syscall.EV_ERROR) != 0}
 }

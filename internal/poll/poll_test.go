@@ -45,6 +45,22 @@ func open(t *testing.T) *Set {
 	return s
 }
 
+// serve returns the events that Serve reports, which ends when stop is closed and one more comes.
+func serve(s *Set, stop chan bool) (events chan Event) {
+	events = make(chan Event)
+	go s.Serve(func(n int) bool {
+		for i := range n {
+			select {
+			case events <- s.Event(i):
+			case <-stop:
+				return false
+			}
+		}
+		return true
+	})
+	return events
+}
+
 func TestSet(t *testing.T) {
 	s := open(t)
 	a, b, fd := pair(t)
@@ -56,20 +72,19 @@ func TestSet(t *testing.T) {
 	}
 	want := func(end bool) {
 		t.Helper()
-		n, err := s.Wait()
-		if n != 1 || err != nil {
-			t.Fatalf("%d events, %v", n, err)
+		if n := s.Check(); n != 1 {
+			t.Fatalf("%d events", n)
 		}
 		if e := s.Event(0); e.FD != fd || e.End != end {
 			t.Fatalf("event %+v, want descriptor %d, end %v", e, fd, end)
+		}
+		if n := s.Check(); n != 0 {
+			t.Fatalf("%d more events", n)
 		}
 	}
 	for range 3 { // every arrival is an event, though nothing is read
 		b.Write([]byte("x"))
 		want(false)
-		if n := s.Check(); n != 0 {
-			t.Fatalf("%d more events", n)
-		}
 	}
 	b.CloseWrite()
 	want(true)
@@ -80,32 +95,74 @@ func TestSet(t *testing.T) {
 	}
 }
 
-// A Wait that has begun sees what comes later, from whatever goroutine, and more sockets than fit
-// into one batch.
-func TestSetMany(t *testing.T) {
+// Serve reports what was there before, what comes while it waits, and more sockets than fit into
+// one batch.
+func TestServe(t *testing.T) {
 	s := open(t)
 	const sockets = 10
-	seen := make(chan int)
-	go func() {
-		for range sockets {
-			n, err := s.Wait()
-			if err != nil {
-				t.Error(err)
-			}
-			for i := range n {
-				seen <- s.Event(i).FD
-			}
-		}
-	}()
-	for range sockets {
+	var fds []int
+	add := func(write bool) (b *net.UnixConn) {
 		_, b, fd := pair(t)
 		if err := s.Add(fd); err != nil {
 			t.Fatal(err)
 		}
-		b.Write([]byte("x"))
-		if got := <-seen; got != fd {
-			t.Fatalf("event of descriptor %d, want %d", got, fd)
+		if write {
+			b.Write([]byte("x"))
 		}
+		fds = append(fds, fd)
+		return b
+	}
+	for range sockets {
+		add(true)
+	}
+	stop := make(chan bool)
+	events := serve(s, stop)
+	want := func() {
+		t.Helper()
+		seen := map[int]bool{}
+		for range fds {
+			seen[(<-events).FD] = true
+		}
+		for _, fd := range fds {
+			if !seen[fd] {
+				t.Errorf("no event of descriptor %d", fd)
+			}
+		}
+		fds = nil
+	}
+	want()
+	for range sockets {
+		add(true)
+		want()
+	}
+	last := add(false)
+	close(stop)
+	last.Write([]byte("x")) // for which nobody waits
+}
+
+// When a call of Serve's function does not return, another Serve takes over.
+func TestServeAgain(t *testing.T) {
+	s := open(t)
+	_, b, fd := pair(t)
+	if err := s.Add(fd); err != nil {
+		t.Fatal(err)
+	}
+	called, release, returned := make(chan bool), make(chan bool), make(chan bool)
+	for range 3 {
+		go func() {
+			s.Serve(func(n int) bool {
+				called <- true
+				<-release
+				return false
+			})
+			returned <- true
+		}()
+		b.Write([]byte("x"))
+		<-called
+	}
+	close(release)
+	for range 3 {
+		<-returned
 	}
 }
 
