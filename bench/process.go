@@ -84,26 +84,24 @@ func (h host) start(c contender, s scenario) (*process, error) {
 	return p, nil
 }
 
-// command has the server obey line; wait returns what it answered after "ok", once it has.
-func (p *process) command(line string) (wait func() (string, error), err error) {
+// command has the server obey line and returns what it answers after "ok".
+func (p *process) command(line string) (string, error) {
 	p.stdin.WriteString(line + "\n")
-	return func() (string, error) {
-		answer, err := p.stdout.ReadString('\n')
-		rest, ok := strings.CutPrefix(answer, "ok")
-		if err != nil || !ok {
-			return "", fmt.Errorf("the server answered %q to %.32q: %w", answer, line, err)
-		}
-		return strings.TrimSpace(rest), nil
-	}, p.stdin.Flush()
+	if err := p.stdin.Flush(); err != nil {
+		return "", err
+	}
+	answer, err := p.stdout.ReadString('\n')
+	rest, ok := strings.CutPrefix(answer, "ok")
+	if err != nil || !ok {
+		return "", fmt.Errorf("the server answered %q to %.32q: %w", answer, line, err)
+	}
+	return strings.TrimSpace(rest), nil
 }
 
 // broadcast is a [load.Server].
-func (p *process) broadcast(times int, text string) (wait func() error, err error) {
-	answer, err := p.command(fmt.Sprintf("broadcast %d %s", times, text))
-	return func() error {
-		_, err := answer()
-		return err
-	}, err
+func (p *process) broadcast(times int, text string) error {
+	_, err := p.command(fmt.Sprintf("broadcast %d %s", times, text))
+	return err
 }
 
 // stop ends the server; what it wrote to standard error becomes an error.
@@ -131,11 +129,7 @@ func (p *process) cpu() (time.Duration, error) {
 
 // memory returns the bytes of resident memory and of live heap, after a garbage collection.
 func (p *process) memory() (resident, heap int64, err error) {
-	wait, err := p.command("gc")
-	if err != nil {
-		return 0, 0, err
-	}
-	answer, err := wait()
+	answer, err := p.command("gc")
 	if err != nil {
 		return 0, 0, err
 	}

