@@ -59,7 +59,7 @@ const (
 // lagged.
 var ErrSlowMember = errors.New("websocket: closed by its group: too slow")
 
-// ErrGroupClosed is returned by the methods of a Group after its Shutdown.
+// ErrGroupClosed is returned by the methods of a Group that was shut down.
 var ErrGroupClosed = errors.New("websocket: group is shut down")
 
 // A Group is a set of connections that are sent the same messages. The zero value is ready to use;
@@ -99,7 +99,8 @@ type Group struct {
 	slots    []*groupMember // nil: free
 	free     []int32
 	streams  []*groupStream // those with members
-	closed   bool
+	closed   bool           // nobody joins any more
+	over     bool           // nothing is broadcast any more
 	flushing bool
 	again    bool          // a message came since the pass began
 	room     int           // bytes that may be broadcast before the pass ends
@@ -380,7 +381,7 @@ func (g *Group) Stats() GroupStats {
 // than half of MaxLag has yet to be offered to the members for the first time it waits for that,
 // which takes the processor's time, and no more than 5 ms for members that are not sockets.
 //
-// The error is ErrGroupClosed after Shutdown. What becomes of a single member is not reported.
+// The error is ErrGroupClosed once Shutdown has begun to end all connections. What becomes of a single member is not reported.
 func (g *Group) Broadcast(messageType int, data []byte) error {
 	return g.broadcast(messageType, data, nil, nil)
 }
@@ -416,10 +417,10 @@ func (g *Group) broadcast(messageType int, data []byte, pm *PreparedMessage, key
 	g.order.Lock()
 	defer g.order.Unlock()
 	g.mu.Lock()
-	for g.flushing && g.room <= 0 && !g.closed {
+	for g.flushing && g.room <= 0 && !g.over {
 		g.waitLocked()
 	}
-	if g.closed {
+	if g.over {
 		g.mu.Unlock()
 		return ErrGroupClosed
 	}
@@ -779,9 +780,10 @@ func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
 // ends, the connections that are left are closed without it, and Shutdown returns an error for
 // which errors.Is finds context.Cause(ctx). Otherwise it returns nil.
 //
-// From its call on nothing can be broadcast and nobody can join. It may be called more than once
-// and from any goroutine but those of control frame handlers: every call waits for the end of all
-// connections, or of its own ctx.
+// From its call on nobody can join. What is broadcast still goes to those whose turn is yet to come;
+// when there are none, and without Spread at once, nothing can be broadcast any more. Shutdown may be
+// called more than once and from any goroutine but those of control frame handlers: every call waits
+// for the end of all connections, or of its own ctx.
 func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
@@ -790,9 +792,10 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	first := !g.closed
 	if first {
 		g.closed, g.shutDown = true, make(chan struct{})
+		g.over = g.Spread <= 0
 		g.goodbye = closePayload(code, text)
 	}
-	for g.flushing {
+	for g.flushing && g.over {
 		g.waitLocked()
 	}
 	all := g.allLocked()
@@ -819,6 +822,9 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 			g.leave(m)
 		})
 	}
+	g.mu.Lock()
+	g.over = true
+	g.mu.Unlock()
 	ends.Wait()
 	close(g.shutDown)
 	if cut.Load() {

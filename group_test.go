@@ -601,6 +601,68 @@ func TestGroupShutdown(t *testing.T) {
 	})
 }
 
+// While Shutdown spreads, those whose turn is yet to come get what is broadcast, and nobody anything
+// behind its close frame.
+func TestGroupShutdownSpreadBroadcast(t *testing.T) {
+	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"TCP": overTCP, "pipe": overPipe} {
+		run := func(t *testing.T) {
+			const members = 10
+			g := Group{Spread: 10 * time.Millisecond}
+			if name == "pipe" {
+				g.Spread = members * time.Second
+			}
+			got := make(chan int, members)
+			for range members {
+				c, p := over(t, connConfig{isServer: true})
+				add(t, &g, c)
+				go func() {
+					for n := 0; ; n++ {
+						f, err := p.next()
+						if err == nil && f.first == finBit|CloseMessage {
+							p.send(f)
+							p.expectEOF()
+							got <- n
+							return
+						}
+						if err != nil || f.payload != fmt.Sprint(n) {
+							t.Errorf("message %q, %v, want %d", f.payload, err, n)
+						}
+					}
+				}()
+			}
+			done := async(func() error { return g.Shutdown(t.Context(), CloseServiceRestart, "") })
+			sent := 0
+			for g.Broadcast(TextMessage, fmt.Append(nil, sent)) == nil {
+				sent++
+				if name == "pipe" {
+					advance(time.Second)
+					c, _ := over(t, connConfig{isServer: true})
+					if err := g.Add(c); err != ErrGroupClosed {
+						t.Errorf("Add: %v", err)
+					}
+				}
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			most := 0
+			for range members {
+				most = max(most, <-got)
+			}
+			if most == 0 || most > sent || name == "pipe" && most < members-1 {
+				t.Errorf("a member got %d messages of %d", most, sent)
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			if name == "pipe" {
+				synctest.Test(t, run)
+			} else {
+				run(t)
+			}
+		})
+	}
+}
+
 // Members that do not answer are cut when the context ends, and no other waits for them.
 func TestGroupShutdownCuts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
