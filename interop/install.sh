@@ -20,6 +20,7 @@ packages=(
 	chromium firefox-esr       # browsers, driven by puppeteer-core
 	nginx-light haproxy caddy  # reverse proxies
 	tinyproxy                  # CONNECT
+	openssl                    # TLS that changes its keys
 	microsocks dante-server    # SOCKS5
 )
 command -v node >/dev/null || packages+=(nodejs)
