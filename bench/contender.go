@@ -24,6 +24,7 @@ type contender struct {
 	args    []string    // always passed
 	env     []string    // added to the environment
 	http2   bool        // the load talks HTTP/2 to it
+	stalled bool        // a tenth more connections take nothing
 	module  string      // whose version the record names
 	color   color.Color // of the bars in the chart; nil: none
 	// in matches the names of the scenarios it takes part in; empty: those that list it, or list
@@ -44,6 +45,7 @@ var contenders = []contender{
 	{name: "websocket Handle", program: "handle", in: "^(64B|64B-pipelined|512B-1000|1KiB-10|1KiB|64KiB|1MiB|64B-tls|idle-goroutine|idle-tls-goroutine|crowd)(-procs2)?$",
 		color: color.RGBA{0x2E, 0x8B, 0x57, 0xFF}},
 	{name: "websocket Group", program: "group", in: "^(broadcast|crowd)", color: color.RGBA{0x8E, 0x44, 0xAD, 0xFF}},
+	{name: "websocket Group, stalled members", program: "group", args: []string{"-skip"}, stalled: true, in: "^broadcast"},
 	{name: "websocket without mutex", program: "messages", in: "-writers"},
 	{name: "websocket contexts", program: "contexts", in: "-contexts"},
 	{name: "coder", program: "coder", module: "github.com/coder/websocket", color: color.RGBA{0xCC, 0x79, 0xA7, 0xFF}},

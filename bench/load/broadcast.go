@@ -12,9 +12,10 @@ import (
 
 // Broadcast is a set of listening connections.
 type Broadcast struct {
-	echo *Echo
-	size int
-	many int
+	echo    *Echo
+	stalled *Echo // nil: none
+	size    int
+	many    int
 }
 
 // Server has a server broadcast text a number of times, and returns when it is about to. The first
@@ -36,8 +37,25 @@ func DialBroadcast(addr netip.AddrPort, conns, many, size int, verbatim bool) (*
 	return &Broadcast{echo: e, size: size, many: many}, nil
 }
 
+// Stall connects further connections that read nothing but the answer to their first message. They
+// have small buffers, so that the server soon finds them full.
+func (b *Broadcast) Stall(addr netip.AddrPort, conns int, verbatim bool) error {
+	e, err := DialEcho(addr, EchoConfig{Conns: conns, Burst: 1, Size: 1, Kind: Binary, Verbatim: verbatim, Receive: 2048})
+	if err != nil {
+		return err
+	}
+	b.stalled = e
+	_, err = e.Run(0)
+	return err
+}
+
 // Close closes every connection.
-func (b *Broadcast) Close() { b.echo.Close() }
+func (b *Broadcast) Close() {
+	b.echo.Close()
+	if b.stalled != nil {
+		b.stalled.Close()
+	}
+}
 
 // Run has server broadcast for d. The result counts deliveries.
 func (b *Broadcast) Run(d time.Duration, server Server) (Result, error) {

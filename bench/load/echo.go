@@ -26,6 +26,7 @@ type EchoConfig struct {
 	HTTP2    bool // all connections are streams of one, over TLS
 	Replies  int  // answers to each message, if more than one
 	Verbatim bool // expect the very bytes sent, mask included (the floor)
+	Receive  int  // bytes of the sockets' receive buffers, if not the kernel's choice
 }
 
 // Result counts what a load did.
@@ -124,6 +125,12 @@ func opener(addr netip.AddrPort, config EchoConfig) (waiter, func(index int) (st
 		if err := unix.SetNonblock(fd, true); err != nil {
 			s.close()
 			return nil, fmt.Errorf("O_NONBLOCK: %w", err)
+		}
+		if config.Receive != 0 {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, config.Receive); err != nil {
+				s.close()
+				return nil, fmt.Errorf("SO_RCVBUF: %w", err)
+			}
 		}
 		if err := p.add(fd, index); err != nil {
 			s.close()

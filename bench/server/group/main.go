@@ -12,6 +12,9 @@ import (
 func main() {
 	serve.Main(func(o serve.Options) serve.Program {
 		group := websocket.Group{MaxLag: 8 << 20}
+		if o.Skip {
+			group.Slow, group.MaxLag = websocket.SkipSlow, 0 // the default
+		}
 		upgrader := websocket.Upgrader{Group: &group, ReadLimit: serve.MessageLimit}
 		echo := func(c *websocket.Conn, m websocket.Message, err error) {
 			if err == nil {

@@ -36,6 +36,7 @@ type Options struct {
 	Deflate  bool // negotiate permessage-deflate
 	Takeover bool // with context takeover, where the library can
 	Register bool // register connections for broadcasts
+	Skip     bool // members that do not keep up miss messages, instead of being closed
 	UTF8     bool // validate text in the application, for a library that does not
 	Contexts bool // a context of its own for every call, where the library takes one
 	Writers  int  // answer a message from so many goroutines, if not zero
@@ -56,6 +57,7 @@ func Main(build func(Options) Program) {
 	flag.BoolVar(&o.Deflate, "deflate", false, "negotiate permessage-deflate")
 	flag.BoolVar(&o.Takeover, "takeover", false, "with context takeover")
 	flag.BoolVar(&o.Register, "register", false, "register connections for broadcasts")
+	flag.BoolVar(&o.Skip, "skip", false, "let members that do not keep up miss messages")
 	flag.BoolVar(&o.UTF8, "utf8", false, "validate text in the application")
 	flag.BoolVar(&o.Contexts, "contexts", false, "a context of its own for every call")
 	flag.IntVar(&o.Writers, "writers", 0, "goroutines that answer a message")
