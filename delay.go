@@ -115,8 +115,8 @@ func (w *writeHalf) startTimerLocked(d time.Duration) {
 	}
 }
 
-// flushApartLocked has a goroutine send what is pending. A timer that fires immediately would do the
-// same; but with the race detector Go 1.26 crashes on such timers in testing/synctest.
+// flushApartLocked has a goroutine send what is pending. A timer that fires immediately would do
+// the same; but with the race detector Go 1.26 crashes on such timers in testing/synctest.
 func (w *writeHalf) flushApartLocked() {
 	w.stopTimerLocked()
 	w.armTimerLocked()

@@ -381,7 +381,8 @@ func (g *Group) Stats() GroupStats {
 // than half of MaxLag has yet to be offered to the members for the first time it waits for that,
 // which takes the processor's time, and no more than 5 ms for members that are not sockets.
 //
-// The error is ErrGroupClosed once Shutdown has begun to end all connections. What becomes of a single member is not reported.
+// The error is ErrGroupClosed once Shutdown has begun to end all connections. What becomes of a
+// single member is not reported.
 func (g *Group) Broadcast(messageType int, data []byte) error {
 	return g.broadcast(messageType, data, nil, nil)
 }
@@ -617,9 +618,9 @@ func (g *Group) visit() {
 		if g.working.Load() > maxWorkers {
 			g.awaitWorkers(maxWorkers / 2)
 		}
-		// From a goroutine that runs for 10 ms without a break the Go runtime takes the processor, in
-		// the middle of a system call, and watches it every 20 us from then on. 64 KiB to 200 members
-		// cost 1.27 times the CPU, and p99 was 1.1 times as long.
+		// From a goroutine that runs for 10 ms without a break the Go runtime takes the processor,
+		// in the middle of a system call, and watches it every 20 us from then on. 64 KiB to 200
+		// members cost 1.27 times the CPU, and p99 was 1.1 times as long.
 		runtime.Gosched()
 		for _, m := range block[:n] {
 			if m == nil || !m.behind() {
@@ -780,10 +781,10 @@ func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
 // ends, the connections that are left are closed without it, and Shutdown returns an error for
 // which errors.Is finds context.Cause(ctx). Otherwise it returns nil.
 //
-// From its call on nobody can join. What is broadcast still goes to those whose turn is yet to come;
-// when there are none, and without Spread at once, nothing can be broadcast any more. Shutdown may be
-// called more than once and from any goroutine but those of control frame handlers: every call waits
-// for the end of all connections, or of its own ctx.
+// From its call on nobody can join. What is broadcast still goes to those whose turn is yet to
+// come; when there are none, and without Spread at once, nothing can be broadcast any more.
+// Shutdown may be called more than once and from any goroutine but those of control frame handlers:
+// every call waits for the end of all connections, or of its own ctx.
 func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")

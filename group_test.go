@@ -601,8 +601,8 @@ func TestGroupShutdown(t *testing.T) {
 	})
 }
 
-// While Shutdown spreads, those whose turn is yet to come get what is broadcast, and nobody anything
-// behind its close frame.
+// While Shutdown spreads, those whose turn is yet to come get what is broadcast, and nobody
+// anything behind its close frame.
 func TestGroupShutdownSpreadBroadcast(t *testing.T) {
 	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"TCP": overTCP, "pipe": overPipe} {
 		run := func(t *testing.T) {

@@ -110,9 +110,9 @@ func tokenLen(s string) int {
 	return n
 }
 
-// isSubprotocol reports whether s can be offered and chosen as a subprotocol. RFC 6455 §4.1 asks for a
-// token, but names with a slash, as "SPDY/3.1", are in use. A comma would make two names of one, and
-// white space around a name does not count.
+// isSubprotocol reports whether s can be offered and chosen as a subprotocol. RFC 6455 §4.1 asks
+// for a token, but names with a slash, as "SPDY/3.1", are in use. A comma would make two names of
+// one, and white space around a name does not count.
 func isSubprotocol(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool {
 		return r == ',' || unicode.IsSpace(r) || unicode.IsControl(r)
@@ -199,7 +199,8 @@ const notWebSocket = "websocket: the client is not using the websocket protocol:
 const overHTTP2 = "; the request came over HTTP/2 or later, which has no Upgrade: to serve WebSocket over HTTP/2, " +
 	"wrap the server's handler with websocket.HTTP2Handler; otherwise clients must use HTTP/1.1"
 
-// checkRequest applies RFC 6455 §4.2.1 to a request, but for its key, its origin and its extensions.
+// checkRequest applies RFC 6455 §4.2.1 to a request, but for its key, its origin and its
+// extensions.
 func checkRequest(r *http.Request) rejection {
 	const proxies = "; if there is a proxy in front of the server, let it pass the Connection and Upgrade headers, over HTTP/1.1"
 	// A request that HTTP2Handler translated has these headers.
@@ -220,8 +221,8 @@ func checkRequest(r *http.Request) rejection {
 	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
 		return rejection{http.StatusHTTPVersionNotSupported, answerGET, notWebSocket + "the request came over HTTP/1.0, HTTP/1.1 is needed" + proxies}
 	}
-	// RFC 6455 §4.2.1, item 2: the server's authority. A request that did not come from a client but
-	// was made by a program has no version.
+	// RFC 6455 §4.2.1, item 2: the server's authority. A request that did not come from a client
+	// but was made by a program has no version.
 	if r.Host == "" && r.ProtoMajor > 0 {
 		return rejection{http.StatusBadRequest, answerHost, notWebSocket + "the Host header is missing or empty; send the server's host in it"}
 	}
@@ -265,8 +266,8 @@ func checkResponseHeader(h http.Header) rejection {
 	return rejection{}
 }
 
-// chooseSubprotocol returns the subprotocol to answer with: the first of the server's that the client
-// offers, or, if the server has no list, the one in the response header.
+// chooseSubprotocol returns the subprotocol to answer with: the first of the server's that the
+// client offers, or, if the server has no list, the one in the response header.
 func chooseSubprotocol(server []string, r *http.Request, responseHeader http.Header) (subprotocol string, no rejection) {
 	if server != nil {
 		return selectSubprotocol(server, r), rejection{}
@@ -306,8 +307,9 @@ func headerValue(h http.Header, name string) string {
 	return ""
 }
 
-// checkResponse applies RFC 6455 §4.1 to the server's response to a request that carried the key and
-// offered the subprotocols. It returns the chosen subprotocol; extensions are checked in extension.go.
+// checkResponse applies RFC 6455 §4.1 to the server's response to a request that carried the key
+// and offered the subprotocols. It returns the chosen subprotocol; extensions are checked in
+// extension.go.
 func checkResponse(resp *http.Response, key string, offered []string) (subprotocol string, err error) {
 	if resp.StatusCode != http.StatusSwitchingProtocols ||
 		!hasToken(resp.Header["Upgrade"], "websocket") || !hasToken(resp.Header["Connection"], "upgrade") {

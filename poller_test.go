@@ -84,8 +84,8 @@ func TestPollerReplacedLeader(t *testing.T) {
 	}
 }
 
-// The connections that a replaced leader had yet to serve are served by the next one, though nothing
-// more comes.
+// The connections that a replaced leader had yet to serve are served by the next one, though
+// nothing more comes.
 func TestPollerReplacedLeaderLeavesQueue(t *testing.T) {
 	set, err := poll.Open(1)
 	if err != nil {

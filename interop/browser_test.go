@@ -1,7 +1,7 @@
 package interop
 
-// Chromium and Firefox, headless: the conversation with a page as the peer, and the pages of examples/ as a user
-// would see them.
+// Chromium and Firefox, headless: the conversation with a page as the peer, and the pages of
+// examples/ as a user would see them.
 
 import (
 	"fmt"

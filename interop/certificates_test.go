@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// An authority is a certificate authority and one server certificate signed by it, for localhost and 127.0.0.1.
+// An authority is a certificate authority and one server certificate signed by it, for localhost
+// and 127.0.0.1.
 type authority struct {
 	pool     *x509.CertPool
 	cert     tls.Certificate

@@ -1,7 +1,7 @@
 package interop
 
-// How the two ends of a conversation meet: our Dialer with a peer that listens, or a peer that dials with our
-// Upgrader, directly or through a proxy.
+// How the two ends of a conversation meet: our Dialer with a peer that listens, or a peer that
+// dials with our Upgrader, directly or through a proxy.
 
 import (
 	"context"
@@ -18,8 +18,9 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// An opener makes a connection between this library and a peer and returns our end, once the peer has reported its
-// own, with the Sec-WebSocket-Extensions field of the answer. A meter that is not nil counts the bytes below it.
+// An opener makes a connection between this library and a peer and returns our end, once the peer
+// has reported its own, with the Sec-WebSocket-Extensions field of the answer. A meter that is not
+// nil counts the bytes below it.
 type opener func(t testing.TB, m *meter) (conn *websocket.Conn, extensions string)
 
 // A meter counts the bytes of a connection as the network sees them.
@@ -117,8 +118,8 @@ func accept(t testing.TB, u websocket.Upgrader, ca *authority) *acceptor {
 	return a
 }
 
-// accepting connects a peer that dials with our Upgrader behind a. The peer dials as the command says, whose URL may
-// be that of a proxy.
+// accepting connects a peer that dials with our Upgrader behind a. The peer dials as the command
+// says, whose URL may be that of a proxy.
 func accepting(p *peer, a *acceptor, dial command) opener {
 	dial.Do = "dial"
 	if dial.URL == "" {

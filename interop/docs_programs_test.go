@@ -17,8 +17,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// startDocumentProgram builds and starts the program of a document, with each of the replacements made,
-// which are pairs of old and new texts.
+// startDocumentProgram builds and starts the program of a document, with each of the replacements
+// made, which are pairs of old and new texts.
 func startDocumentProgram(t *testing.T, document string, replacements ...string) *process {
 	t.Helper()
 	doc, err := os.ReadFile(document)
@@ -54,8 +54,8 @@ func startDocumentProgram(t *testing.T, document string, replacements ...string)
 	return start(t, nil, true, filepath.Join(dir, "program"))
 }
 
-// TestDocumentedShutdown ends the server of docs/closing.md as a service manager would: every client gets
-// the close frame and the program ends.
+// TestDocumentedShutdown ends the server of docs/closing.md as a service manager would: every
+// client gets the close frame and the program ends.
 func TestDocumentedShutdown(t *testing.T) {
 	address := "127.0.0.1:" + freePort(t)
 	p := startDocumentProgram(t, "../docs/closing.md", `":8080"`, `"`+address+`"`, "20 * time.Second", "200 * time.Millisecond")

@@ -16,8 +16,8 @@ func tick(i int) []byte {
 		i, i*7%100, 100+i*13%57, i*7919%10000, i*104729%100000)
 }
 
-// TestGroupWindow has members join in the middle, miss messages, leave, come back and get messages of
-// their own. They send back what they inflate.
+// TestGroupWindow has members join in the middle, miss messages, leave, come back and get messages
+// of their own. They send back what they inflate.
 func TestGroupWindow(t *testing.T) {
 	starts := map[string]func(t *testing.T) *peer{
 		"ws":         func(t *testing.T) *peer { return startPeer(t, nil, "node", "peer_ws.mjs") },
@@ -92,8 +92,8 @@ func TestGroupWindow(t *testing.T) {
 	}
 }
 
-// readTicks reads ticks in order, though not all, and messages of the connection's own until the last
-// tick. It tells their numbers.
+// readTicks reads ticks in order, though not all, and messages of the connection's own until the
+// last tick. It tells their numbers.
 func readTicks(c *websocket.Conn, next, last int, numbers chan<- int) error {
 	defer close(numbers)
 	for next <= last {

@@ -1,7 +1,8 @@
 package interop
 
-// Thousands of clients that lie, stall, flood and vanish, against our Upgrader, with honest connections beside
-// them. Whatever they do, the server ends them by itself and holds nothing afterwards.
+// Thousands of clients that lie, stall, flood and vanish, against our Upgrader, with honest
+// connections beside them. Whatever they do, the server ends them by itself and holds nothing
+// afterwards.
 
 import (
 	"bytes"
@@ -109,7 +110,8 @@ var attacks = []attack{
 	}},
 }
 
-// attackOnce makes one hostile connection. How it goes on after its bytes, or after some of them, is left to chance.
+// attackOnce makes one hostile connection. How it goes on after its bytes, or after some of them,
+// is left to chance.
 func attackOnce(url string, a attack, r *rand.Rand) error {
 	p, offer := a.bytes(r), ""
 	if len(p) > 0 && p[0]&0x40 != 0 {
@@ -144,8 +146,8 @@ func attackOnce(url string, a attack, r *rand.Rand) error {
 	return nil
 }
 
-// waitForEnd writes p, reads nothing until it is written, and then reads until the server ends the connection. It
-// returns the code of the server's close frame, 0 for none.
+// waitForEnd writes p, reads nothing until it is written, and then reads until the server ends the
+// connection. It returns the code of the server's close frame, 0 for none.
 func waitForEnd(c *rawConn, p []byte) (code int, ended bool) {
 	_, err := c.Write(p)
 	for err == nil || !isTimeout(err) {
@@ -223,7 +225,8 @@ func startVictim(t *testing.T) (url string) {
 	return "ws" + strings.TrimPrefix(server.URL, "http")
 }
 
-// beHonest sends messages and compares their echoes until done is closed. It counts the round trips.
+// beHonest sends messages and compares their echoes until done is closed. It counts the round
+// trips.
 func beHonest(t *testing.T, url string, compressed bool, trips *atomic.Int64, done <-chan struct{}) {
 	d := websocket.Dialer{EnableCompression: compressed}
 	conn, _, err := d.DialContext(t.Context(), url, nil)

@@ -1,7 +1,7 @@
 package interop
 
-// Servers that lie, stall and vanish, against our Dialer: every dial and every read ends by itself, with an error, and
-// nothing is left behind.
+// Servers that lie, stall and vanish, against our Dialer: every dial and every read ends by itself,
+// with an error, and nothing is left behind.
 
 import (
 	"bufio"
@@ -21,7 +21,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// A trap is what a server does once it has read the request. The connection is closed when it returns.
+// A trap is what a server does once it has read the request. The connection is closed when it
+// returns.
 type trap struct {
 	name  string
 	dials bool // the opening handshake may succeed
@@ -53,7 +54,8 @@ func sayForEver(answer, end string) func(net.Conn, *http.Request, *rand.Rand) {
 
 func reset(c net.Conn, _ *http.Request, _ *rand.Rand) { c.(*net.TCPConn).SetLinger(0) }
 
-// afterHandshake returns a trap that accepts properly, sends p or some of it, and stalls, closes or resets.
+// afterHandshake returns a trap that accepts properly, sends p or some of it, and stalls, closes or
+// resets.
 func afterHandshake(p []byte) func(net.Conn, *http.Request, *rand.Rand) {
 	return func(c net.Conn, request *http.Request, r *rand.Rand) {
 		raw := &rawConn{Conn: c, extensions: noTakeover}

@@ -1,7 +1,7 @@
 package interop
 
-// What is sent: messages of every length class, the same each time, that say more than their length when they arrive
-// damaged.
+// What is sent: messages of every length class, the same each time, that say more than their length
+// when they arrive damaged.
 
 import (
 	"bytes"
@@ -12,7 +12,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// lengths are the sizes at which a frame header changes its form, their neighbours, and one beyond every buffer.
+// lengths are the sizes at which a frame header changes its form, their neighbours, and one beyond
+// every buffer.
 var lengths = []int{0, 1, 125, 126, 65535, 65536, 1 << 20}
 
 // kinds are the data messages.
@@ -35,8 +36,8 @@ func textOf(n int) []byte {
 	return append(p, bytes.Repeat([]byte("x"), n-len(p))...)
 }
 
-// binaryOf returns n bytes in which a compressor finds matches at every distance that RFC 1951 knows: noise, repeated
-// from 200 to 32,000 bytes behind.
+// binaryOf returns n bytes in which a compressor finds matches at every distance that RFC 1951
+// knows: noise, repeated from 200 to 32,000 bytes behind.
 func binaryOf(n int) []byte {
 	r := rand.New(rand.NewPCG(1, uint64(n)))
 	p := make([]byte, 0, n+64)

@@ -1,6 +1,7 @@
 package interop
 
-// The Go end of the pipe to a helper program: commands go out, events come in, one JSON object per line.
+// The Go end of the pipe to a helper program: commands go out, events come in, one JSON object per
+// line.
 
 import (
 	"bufio"

@@ -1,7 +1,7 @@
 package interop
 
-// Programs that the tests start: each in a process group of its own, with its output kept for the failure message,
-// and gone when the test ends, even when the test binary itself dies.
+// Programs that the tests start: each in a process group of its own, with its output kept for the
+// failure message, and gone when the test ends, even when the test binary itself dies.
 
 import (
 	"bytes"
@@ -21,11 +21,12 @@ import (
 	"time"
 )
 
-// patience bounds every wait for a foreign program. No test measures time with it: it only turns a hang into a failure.
+// patience bounds every wait for a foreign program. No test measures time with it: it only turns a
+// hang into a failure.
 const patience = 2 * time.Minute
 
-// guard becomes the program given as its arguments, after leaving behind a watcher that kills the whole process
-// group as soon as descriptor 3 reports end of file: the test holds the other end.
+// guard becomes the program given as its arguments, after leaving behind a watcher that kills the
+// whole process group as soon as descriptor 3 reports end of file: the test holds the other end.
 const guard = `(read -r _ <&3; kill -KILL 0) </dev/null >/dev/null 2>&1 & exec "$@" 3<&-`
 
 // A process is a running foreign program.
@@ -55,8 +56,9 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// start runs a program until the test ends. env holds additions to the environment. With lines set, the standard
-// output can be read from the process; otherwise it is kept together with the standard error.
+// start runs a program until the test ends. env holds additions to the environment. With lines set,
+// the standard output can be read from the process; otherwise it is kept together with the standard
+// error.
 func start(t testing.TB, env []string, lines bool, name string, args ...string) *process {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -94,7 +96,8 @@ func start(t testing.TB, env []string, lines bool, name string, args ...string) 
 	p.pid = cmd.Process.Pid
 	t.Cleanup(func() {
 		hold.Close()
-		// Wait returns once nobody holds the standard error any more, which is when the whole group is gone.
+		// Wait returns once nobody holds the standard error any more, which is when the whole group
+		// is gone.
 		cmd.Wait()
 		if t.Failed() {
 			t.Logf("%s printed:\n%s", p.name, p.output)
@@ -103,7 +106,8 @@ func start(t testing.TB, env []string, lines bool, name string, args ...string) 
 	return p
 }
 
-// nextPort walks, from a random start, through ports that no kernel gives to the near end of a connection.
+// nextPort walks, from a random start, through ports that no kernel gives to the near end of a
+// connection.
 var nextPort atomic.Uint32
 
 func init() { nextPort.Store(rand.Uint32() >> 1) }

@@ -16,8 +16,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// documentedConfig returns the block of docs/proxies.md in a language, with each of the replacements
-// made, which are pairs of old and new texts.
+// documentedConfig returns the block of docs/proxies.md in a language, with each of the
+// replacements made, which are pairs of old and new texts.
 func documentedConfig(t *testing.T, language string, replacements ...string) string {
 	t.Helper()
 	doc, err := os.ReadFile("../docs/proxies.md")
@@ -76,8 +76,9 @@ var documentedProxies = map[string]struct {
 	}, false},
 }
 
-// TestDocumentedProxies echoes through each proxy. A connection whose server has KeepAlive is silent, but
-// for pings, until the proxy has ended one that came later and whose server has none; then it still works.
+// TestDocumentedProxies echoes through each proxy. A connection whose server has KeepAlive is
+// silent, but for pings, until the proxy has ended one that came later and whose server has none;
+// then it still works.
 func TestDocumentedProxies(t *testing.T) {
 	for name, proxy := range documentedProxies {
 		t.Run(name, func(t *testing.T) {
@@ -154,8 +155,8 @@ func echoOnce(t *testing.T, c *websocket.Conn) {
 	}
 }
 
-// echoBehind starts an echo server and returns its address. Its connections have KeepAlive if the request
-// says so.
+// echoBehind starts an echo server and returns its address. Its connections have KeepAlive if the
+// request says so.
 func echoBehind(t *testing.T) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var u websocket.Upgrader

@@ -15,7 +15,8 @@ import (
 	"github.com/tautws/websocket"
 )
 
-// A reverseProxy starts in front of a backend and returns its own addresses, the second one for TLS.
+// A reverseProxy starts in front of a backend and returns its own addresses, the second one for
+// TLS.
 type reverseProxy func(t *testing.T, ca *authority, backend string) (plain, secure string)
 
 var reverseProxies = map[string]reverseProxy{
@@ -194,7 +195,8 @@ func talkToEcho(t *testing.T, d websocket.Dialer, url string) {
 	}
 }
 
-// A forwardProxy starts a proxy, with credentials where user is not nil, and returns its URL without them.
+// A forwardProxy starts a proxy, with credentials where user is not nil, and returns its URL
+// without them.
 type forwardProxy func(t *testing.T, ca *authority, user *url.Userinfo) *url.URL
 
 var forwardProxies = map[string]forwardProxy{
@@ -253,8 +255,8 @@ func startMicrosocks(scheme string) forwardProxy {
 	}
 }
 
-// startDante starts a proxy that lets connections out to this machine's IPv4 addresses alone, except for
-// port 1 of 127.0.0.2.
+// startDante starts a proxy that lets connections out to this machine's IPv4 addresses alone,
+// except for port 1 of 127.0.0.2.
 func startDante(t *testing.T, _ *authority, _ *url.Userinfo) *url.URL {
 	port := freePort(t)
 	config := writeFile(t, t.TempDir(), "danted.conf",

@@ -1,7 +1,7 @@
 package interop
 
-// WebSocket by hand: a handshake and frames as bytes on a net.Conn, for peers that look closer than a library lets
-// them, or behave worse.
+// WebSocket by hand: a handshake and frames as bytes on a net.Conn, for peers that look closer than
+// a library lets them, or behave worse.
 
 import (
 	"bufio"
@@ -128,7 +128,8 @@ func (c *rawConn) readFrame() (first byte, payload []byte, err error) {
 	return first, payload, nil
 }
 
-// readMessage reads the frames of one data message as they are on the wire: still compressed where they say so.
+// readMessage reads the frames of one data message as they are on the wire: still compressed where
+// they say so.
 func (c *rawConn) readMessage(t testing.TB) (compressed bool, payload []byte) {
 	t.Helper()
 	for fragment := 0; ; fragment++ {

@@ -1,7 +1,8 @@
 package interop
 
-// Both ends of the library at full load: concurrent writers, every way to send, pings, compression, TLS,
-// reads in a goroutine and through Handle, and connections that come and go. It runs for a few seconds, or as long as WEBSOCKET_SOAK says:
+// Both ends of the library at full load: concurrent writers, every way to send, pings, compression,
+// TLS, reads in a goroutine and through Handle, and connections that come and go. It runs for a few
+// seconds, or as long as WEBSOCKET_SOAK says:
 //
 //	WEBSOCKET_SOAK=60s go test -race -run TestSoak
 

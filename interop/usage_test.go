@@ -27,8 +27,8 @@ func measure(t testing.TB) usage {
 	return usage{runtime.NumGoroutine(), len(entries), m.HeapAlloc, m.HeapSys}
 }
 
-// expectBack waits until the process holds no more than before, but for slack bytes of memory, and checks that it
-// never held more than peak bytes above that.
+// expectBack waits until the process holds no more than before, but for slack bytes of memory, and
+// checks that it never held more than peak bytes above that.
 func (before usage) expectBack(t testing.TB, slack, peak uint64) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)

@@ -1,7 +1,8 @@
 package interop
 
-// RFC 7692 §7.1.2: a compressor keeps within the window that was negotiated. Real peers inflate with more slack than
-// they announce, so here zlib inflates what is on the wire and refuses every distance beyond the window.
+// RFC 7692 §7.1.2: a compressor keeps within the window that was negotiated. Real peers inflate
+// with more slack than they announce, so here zlib inflates what is on the wire and refuses every
+// distance beyond the window.
 
 import (
 	"crypto/sha256"

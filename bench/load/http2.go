@@ -1,7 +1,8 @@
 package load
 
 // HTTP/2: connections are streams of one TCP connection over TLS, each opened by an extended
-// CONNECT (RFC 8441). Reads and writes wait. The server reads at any time, so no write waits for long.
+// CONNECT (RFC 8441). Reads and writes wait. The server reads at any time, so no write waits for
+// long.
 
 import (
 	"bufio"

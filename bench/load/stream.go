@@ -52,8 +52,8 @@ type tlsStream struct {
 	conn *tls.Conn
 }
 
-// newTLSStream shakes hands over s, which still waits, and offers protocols by ALPN. The certificate
-// is not verified.
+// newTLSStream shakes hands over s, which still waits, and offers protocols by ALPN. The
+// certificate is not verified.
 func newTLSStream(s *socketStream, protocols ...string) (*tlsStream, error) {
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: protocols}
 	t := &tlsStream{s, tls.Client(&tlsSocket{socketStream: s}, config)}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Set is a set of descriptors, in an epoll instance. Add may be called at any time, Serve and Check
-// by one goroutine at a time.
+// A Set is a set of descriptors, in an epoll instance. Add may be called at any time, Serve and
+// Check by one goroutine at a time.
 type Set struct {
 	fd  int
 	raw []syscall.EpollEvent
@@ -49,8 +49,8 @@ func (s *Set) Serve(f func(n int) bool) {
 	defer file.Close()
 	// Between two calls the goroutine parks although there may be events already. If it ran on,
 	// nothing but a timer would have the Go runtime poll for others, and after 10 ms the runtime
-	// would take its processor away: 64 B to 100 connections cost 1.25 times the CPU, and p99 was 1.7
-	// times as long.
+	// would take its processor away: 64 B to 100 connections cost 1.25 times the CPU, and p99 was
+	// 1.7 times as long.
 	rc.Read(func(uintptr) bool {
 		for s.Check() > 0 {
 			if !f(s.n) {

@@ -211,7 +211,8 @@ func bothPackages(t *testing.T) (theirs, ours *types.Package) {
 }
 
 // exportedPackages reads the types of packages from the compiler's export data, as they are to the
-// module in a directory. One importer reads them all, so that the types that they share are identical.
+// module in a directory. One importer reads them all, so that the types that they share are
+// identical.
 func exportedPackages(t *testing.T, dir string, paths ...string) []*types.Package {
 	t.Helper()
 	list := exec.Command("go", append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, paths...)...)

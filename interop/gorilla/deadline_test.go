@@ -196,8 +196,8 @@ func TestWriteDeadline(t *testing.T) {
 	})
 }
 
-// TestWriteDeadlinePassed: after a deadline that has passed before a write begins, gorilla writes no
-// more; here nothing has been sent, so the connection stays usable.
+// TestWriteDeadlinePassed: after a deadline that has passed before a write begins, gorilla writes
+// no more; here nothing has been sent, so the connection stays usable.
 func TestWriteDeadlinePassed(t *testing.T) {
 	onBothRoles(t, func(t *testing.T, l library, s setup) {
 		nc, peer := tcpPair(t)

@@ -348,8 +348,8 @@ func (c watched) note(s string) {
 	}
 }
 
-// TestDialConn: a connection has its deadline before it is used, is closed if the dial fails, and is
-// the Conn's own if it does not.
+// TestDialConn: a connection has its deadline before it is used, is closed if the dial fails, and
+// is the Conn's own if it does not.
 func TestDialConn(t *testing.T) {
 	for _, d := range []struct {
 		response, url string
@@ -383,7 +383,8 @@ func TestDialConn(t *testing.T) {
 	}
 }
 
-// TestDialGoroutine: the functions of a Dialer run where Dial was called, and their panics come out there.
+// TestDialGoroutine: the functions of a Dialer run where Dial was called, and their panics come out
+// there.
 func TestDialGoroutine(t *testing.T) {
 	onBoth(t, func(t *testing.T, l library) {
 		if got := dialGoroutine(t, l); got != "the caller's" {

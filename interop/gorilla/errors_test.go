@@ -1,7 +1,7 @@
 package gorilla
 
-// Every error of both packages, row by row: its text, its methods, what errors.Is finds and the type
-// that a type assertion sees. A row that is not listed as a difference is the same on both.
+// Every error of both packages, row by row: its text, its methods, what errors.Is finds and the
+// type that a type assertion sees. A row that is not listed as a difference is the same on both.
 
 import (
 	"bufio"
@@ -72,8 +72,8 @@ var (
 	changing = strings.NewReplacer("127.0.0.1:PORT->127.0.0.1:PORT", "PEERS")
 )
 
-// typeName names an error's type. The two packages have one name, and a type that no program can name
-// is anonymous.
+// typeName names an error's type. The two packages have one name, and a type that no program can
+// name is anonymous.
 func typeName(err error) string {
 	name := fmt.Sprintf("%T", err)
 	if hidden.MatchString(name) {
@@ -690,8 +690,8 @@ type failingWrite struct{ *wire }
 
 func (failingWrite) Write([]byte) (int, error) { return 0, errCause }
 
-// errorDifferences lists the rows that differ, by a pattern of their names; what is seen here matches
-// another, in which {there} stands for what gorilla has, {text} for its text alone.
+// errorDifferences lists the rows that differ, by a pattern of their names; what is seen here
+// matches another, in which {there} stands for what gorilla has, {text} for its text alone.
 var errorDifferences = []struct{ rows, here, reason string }{
 	{`/stream ends/`, `{there} Is:io\.ErrUnexpectedEOF`, "CloseError.Unwrap tells a stream that ended from a close frame"},
 	{`/violation/`, `"websocket: .+ \(failed with close code 100[27]\)" \*websocket\.ProtocolError`,

@@ -1,7 +1,8 @@
 package gorilla
 
-// Programs in the habits of the field, in testdata/habits: a hub with pumps, a client that reconnects
-// on errors by value, by type and by text, deadlines moved by pong handlers, tunnels by io.Copy.
+// Programs in the habits of the field, in testdata/habits: a hub with pumps, a client that
+// reconnects on errors by value, by type and by text, deadlines moved by pong handlers, tunnels by
+// io.Copy.
 
 import (
 	"os"

@@ -89,7 +89,8 @@ func answerHead(name, value string) func(t *testing.T, l library) string {
 	}
 }
 
-// answerSubprotocols chooses a subprotocol in the Upgrader and names another in the response header.
+// answerSubprotocols chooses a subprotocol in the Upgrader and names another in the response
+// header.
 func answerSubprotocols(t *testing.T, l library) string {
 	r := upgradeRequest()
 	r.Header.Set("Sec-WebSocket-Protocol", "a, b")
@@ -278,7 +279,8 @@ func dialPanic(t *testing.T, l library) (result string) {
 	return ""
 }
 
-// proxiedTLS tells what dials a proxy for a wss URL, and how the client speaks to the server behind it.
+// proxiedTLS tells what dials a proxy for a wss URL, and how the client speaks to the server behind
+// it.
 func proxiedTLS(scheme string) func(t *testing.T, l library) string {
 	return func(t *testing.T, l library) string {
 		result := "not dialled"
@@ -362,7 +364,8 @@ func withoutDeadlines(t *testing.T, l library) string {
 	return "nil"
 }
 
-// cancelledWait tells what becomes of a dial that waits for the response when its context is cancelled.
+// cancelledWait tells what becomes of a dial that waits for the response when its context is
+// cancelled.
 func cancelledWait(t *testing.T, l library) (result string) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()

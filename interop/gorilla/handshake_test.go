@@ -173,8 +173,8 @@ type failingHijack struct {
 
 func (w failingHijack) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, w.err }
 
-// TestSameOrigin: an origin that gorilla accepts is accepted, and of the others only the same origin
-// with its default port written out.
+// TestSameOrigin: an origin that gorilla accepts is accepted, and of the others only the same
+// origin with its default port written out.
 func TestSameOrigin(t *testing.T) {
 	names := []string{"example.com", "EXAMPLE.com", "example.com:80", "example.com:443", "example.com:8080", "example.com:", "a.example.com",
 		"user@example.com", "[::1]", "[::1]:80", "[::1", "127.0.0.1", "localhost", "b\u00fccher.example", "exa%6dple.com", "a b", "a_b", "", "null"}

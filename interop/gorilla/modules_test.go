@@ -1,8 +1,8 @@
 package gorilla
 
-// Modules of others that use gorilla/websocket: their own tests run on it and, with replace lines as
-// the only change, on this package. Every test that passes there passes here. The versions are those
-// of ../suites/go.mod.
+// Modules of others that use gorilla/websocket: their own tests run on it and, with replace lines
+// as the only change, on this package. Every test that passes there passes here. The versions are
+// those of ../suites/go.mod.
 
 import (
 	"encoding/json"

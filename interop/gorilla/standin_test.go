@@ -1,8 +1,8 @@
 package gorilla
 
-// The module in ../../gorilla, which stands in for gorilla/websocket: it has every name of gorilla's
-// with the same kind, value and type, and a program and its dependency that import different paths use
-// one package.
+// The module in ../../gorilla, which stands in for gorilla/websocket: it has every name of
+// gorilla's with the same kind, value and type, and a program and its dependency that import
+// different paths use one package.
 
 import (
 	"fmt"
@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// TestStandInNames compares the stand-in with gorilla v1.5.3 by the descriptions of TestExportedNames,
-// which begin with the kind of a name and end with the value of a constant.
+// TestStandInNames compares the stand-in with gorilla v1.5.3 by the descriptions of
+// TestExportedNames, which begin with the kind of a name and end with the value of a constant.
 func TestStandInNames(t *testing.T) {
 	theirPackage, ourPackage := bothPackages(t)
 	checkout := moduleDir(t, ourPath)
@@ -165,8 +165,9 @@ func requiredVersion(path string) string {
 	return "v0.0.0-00010101000000-000000000000"
 }
 
-// migratingReplace returns the flags of the command that MIGRATING.md shows, with the directory of this
-// checkout. README.md shows the same command, and neither shows another that replaces gorilla/websocket.
+// migratingReplace returns the flags of the command that MIGRATING.md shows, with the directory of
+// this checkout. README.md shows the same command, and neither shows another that replaces
+// gorilla/websocket.
 func migratingReplace(t *testing.T, checkout string) []string {
 	t.Helper()
 	commands := make(map[string]bool)

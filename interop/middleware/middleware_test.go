@@ -1,5 +1,5 @@
-// Package middleware tries Upgrade behind the routers and middleware of others. Each either lets the
-// connection be taken over, or the error names the wrapper that does not and the remedy.
+// Package middleware tries Upgrade behind the routers and middleware of others. Each either lets
+// the connection be taken over, or the error names the wrapper that does not and the remedy.
 package middleware
 
 import (
@@ -146,8 +146,8 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
-// hiding wraps a ResponseWriter in a type that lets nothing but the interface through, as middleware
-// often does; an http.Handler that is given it sees neither http.Hijacker nor Unwrap.
+// hiding wraps a ResponseWriter in a type that lets nothing but the interface through, as
+// middleware often does; an http.Handler that is given it sees neither http.Hijacker nor Unwrap.
 type hiding struct{ http.ResponseWriter }
 
 // opaque lists what hides http.Hijacker: the error names the type and the remedy.

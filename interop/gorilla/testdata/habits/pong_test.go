@@ -11,8 +11,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// TestPongDeadline: the server's pong handler and the client's ping handler move their read deadlines,
-// each for as long as the other is there.
+// TestPongDeadline: the server's pong handler and the client's ping handler move their read
+// deadlines, each for as long as the other is there.
 func TestPongDeadline(t *testing.T) {
 	const rounds = 30
 	type end struct {
