@@ -19,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // plainRequest is sampleRequest without the headers that a client need not send.
@@ -611,7 +613,7 @@ func TestUpgradeHijack(t *testing.T) {
 	})
 	t.Run("early data", func(t *testing.T) {
 		w, nc := newWriter()
-		w.brw.Reader.Reset(strings.NewReader(string(wireBytes([]wireFrame{textFrame("early")}, true))))
+		w.brw.Reader.Reset(strings.NewReader(string(wiretest.Encode([]wireFrame{textFrame("early")}, true))))
 		w.brw.Reader.Peek(1)
 		c, err := new(Upgrader).Upgrade(w, parseRequest(t, plainRequest), nil)
 		if err != nil || nc.writes != 1 {

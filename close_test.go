@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 func TestClosePayload(t *testing.T) {
@@ -82,9 +84,9 @@ func TestAfterClose(t *testing.T) {
 func TestReadsOfDeadConnection(t *testing.T) {
 	for name, last := range map[string][]byte{
 		"EOF":            nil,
-		"close frame":    wireBytes([]wireFrame{closeFrame(1000, "")}, true),
-		"protocol error": wireBytes([]wireFrame{frame(0x83, "")}, true),
-		"cut":            wireBytes([]wireFrame{textFrame("abc").cut(8)}, true),
+		"close frame":    wiretest.Encode([]wireFrame{closeFrame(1000, "")}, true),
+		"protocol error": wiretest.Encode([]wireFrame{frame(0x83, "")}, true),
+		"cut":            wiretest.Encode([]wireFrame{textFrame("abc").Cut(8)}, true),
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, p := overTCP(t, connConfig{isServer: true})
@@ -156,7 +158,7 @@ func TestCloseSendsDelayed(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		bubble(t, fmt.Sprint("peer reads ", takes), func(t *testing.T) {
 			a, b := net.Pipe()
-			c, p := play(t, a, b, connConfig{isServer: true, buffered: wireBytes(repeated(2, textFrame("a")), true)})
+			c, p := play(t, a, b, connConfig{isServer: true, buffered: wiretest.Encode(wiretest.Repeat(2, textFrame("a")), true)})
 			wantRead(t, c, "a")
 			write(t, c, "delayed")
 			start := time.Now()
@@ -203,7 +205,7 @@ func TestFailArrives(t *testing.T) {
 				c, p := overTCP(t, connConfig{isServer: server})
 				read := asyncRead(c)
 				sent := async(func() error {
-					_, err := p.Write(append(wireBytes([]wireFrame{frame(0x83, "")}, server), junk...))
+					_, err := p.Write(append(wiretest.Encode([]wireFrame{frame(0x83, "")}, server), junk...))
 					return err
 				})
 				if err := <-sent; err != nil {
@@ -227,7 +229,7 @@ func TestFailArrives(t *testing.T) {
 // Data behind a close frame does not destroy the answer either.
 func TestCloseAnswerArrives(t *testing.T) {
 	c, p := overTCP(t, connConfig{isServer: true})
-	p.Write(append(wireBytes([]wireFrame{closeFrame(1000, "bye")}, true), bytes.Repeat([]byte("junk"), 1<<16)...))
+	p.Write(append(wiretest.Encode([]wireFrame{closeFrame(1000, "bye")}, true), bytes.Repeat([]byte("junk"), 1<<16)...))
 	read := asyncRead(c)
 	p.expect(closeFrame(1000, ""))
 	p.expectEOF()
@@ -292,8 +294,8 @@ func TestWriteBehindClose(t *testing.T) {
 		wantRead(t, c, "a")
 		synctest.Wait()
 		c.Close()
-		if got := <-frames; len(got) != 2 || got[1].first != 0x88 {
-			t.Errorf("frames %.100q", payloads(got))
+		if got := <-frames; len(got) != 2 || got[1].First != 0x88 {
+			t.Errorf("frames %.100q", wiretest.Payloads(got))
 		}
 	})
 }
@@ -335,10 +337,10 @@ func TestReadAfterClose(t *testing.T) {
 		},
 		"connection that goes on": func(c *Conn) { // as TLS does with what it has decrypted
 			wantRead(t, c, "first")
-			nc := c.nc.(*scriptConn)
-			rest := nc.script
+			nc := c.nc.(*wiretest.ScriptConn)
+			rest := nc.Script
 			c.Close()
-			nc.script, nc.closed = rest, false
+			*nc = wiretest.ScriptConn{Script: rest, Size: nc.Size}
 		},
 		"reader": func(c *Conn) {
 			wantRead(t, c, "first")
@@ -351,7 +353,7 @@ func TestReadAfterClose(t *testing.T) {
 		if name == "handler" {
 			frames = frames[1:]
 		}
-		c := newConn(&scriptConn{script: wireBytes(frames, true), size: func() int { return 20 }}, connConfig{isServer: true})
+		c := newConn(&wiretest.ScriptConn{Script: wiretest.Encode(frames, true), Size: func() int { return 20 }}, connConfig{isServer: true})
 		set(c)
 		for range 2 {
 			data, err := readOne(c)

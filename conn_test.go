@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // Many goroutines on one connection: every message arrives whole and in the order of its sender.
@@ -71,10 +73,10 @@ func readStreamed(c *Conn, senders, n int) error {
 		}
 		var g, i int
 		if _, err := fmt.Sscanf(data, "%d/%d:", &g, &i); err != nil || g < 0 || g >= senders {
-			return fmt.Errorf("message %s: %w", shortened(data), err)
+			return fmt.Errorf("message %s: %w", wiretest.Shortened(data), err)
 		}
 		if i != next[g] || data != streamed(g, i) {
-			return fmt.Errorf("message %s is not number %d of sender %d, whole", shortened(data), next[g], g)
+			return fmt.Errorf("message %s is not number %d of sender %d, whole", wiretest.Shortened(data), next[g], g)
 		}
 		next[g]++
 	}
@@ -220,11 +222,11 @@ func TestConcurrentGivingUp(t *testing.T) {
 	}
 	for _, m := range got {
 		if _, ok := sent.LoadAndDelete(m.data); !ok {
-			t.Errorf("message %s was read and not sent", shortened(m.data))
+			t.Errorf("message %s was read and not sent", wiretest.Shortened(m.data))
 		}
 	}
 	sent.Range(func(data, _ any) bool {
-		t.Errorf("message %s was lost", shortened(data.(string)))
+		t.Errorf("message %s was lost", wiretest.Shortened(data.(string)))
 		return true
 	})
 }
@@ -449,9 +451,9 @@ var faults = []fault{
 	{name: "write of half times out", act: partly(half1, temporaryTimeout{}), write: true},
 }
 
-// A faultConn is a scriptConn with a fault at call number at.
+// A faultConn is a script connection with a fault at call number at.
 type faultConn struct {
-	*scriptConn
+	*wiretest.ScriptConn
 	fault fault
 	at    int
 
@@ -461,11 +463,11 @@ type faultConn struct {
 }
 
 func (c *faultConn) Read(p []byte) (int, error) {
-	return c.call(&c.reads, !c.fault.write, p, c.scriptConn.Read)
+	return c.call(&c.reads, !c.fault.write, p, c.ScriptConn.Read)
 }
 
 func (c *faultConn) Write(p []byte) (int, error) {
-	return c.call(&c.writes, c.fault.write, p, c.scriptConn.Write)
+	return c.call(&c.writes, c.fault.write, p, c.ScriptConn.Write)
 }
 
 func (c *faultConn) call(calls *int, meant bool, p []byte, pass func([]byte) (int, error)) (int, error) {
@@ -509,7 +511,7 @@ func converse(c *Conn, nc *faultConn) (res talk) {
 			break
 		}
 		res.got = append(res.got, wireMessage{messageType, string(p)})
-		before := len(nc.sent())
+		before := len(nc.Sent())
 		switch len(res.got) % 3 {
 		case 0:
 			note(c.WriteMessage(messageType, p))
@@ -527,7 +529,7 @@ func converse(c *Conn, nc *faultConn) (res talk) {
 		err = c.Flush()
 		note(err)
 		if err == nil && res.writeErr == nil {
-			if res.confirmed = len(nc.sent()); res.confirmed < before+len(p) {
+			if res.confirmed = len(nc.Sent()); res.confirmed < before+len(p) {
 				note(fmt.Errorf("Flush confirmed a message of %d bytes with %d written", len(p), res.confirmed-before))
 			}
 		}
@@ -537,7 +539,7 @@ func converse(c *Conn, nc *faultConn) (res talk) {
 }
 
 func faultScript() []byte {
-	return wireBytes([]wireFrame{
+	return wiretest.Encode([]wireFrame{
 		textFrame("one"), pingFrame("a"), binaryFrame(strings.Repeat("two", 2000)), textFrame("three"), textFrame("four"),
 		frame(0x01, "fi"), pingFrame("b"), frame(0x80, "ve"), binaryFrame(strings.Repeat("6", 30_000)), pingFrame("c"),
 		pongFrame("d"), textFrame(""), textFrame("eight"), closeFrame(1000, "bye"),
@@ -546,7 +548,7 @@ func faultScript() []byte {
 
 func runFault(f fault, at int) (*faultConn, talk) {
 	rnd := 0
-	nc := &faultConn{fault: f, at: at, scriptConn: &scriptConn{script: faultScript(), size: func() int {
+	nc := &faultConn{fault: f, at: at, ScriptConn: &wiretest.ScriptConn{Script: faultScript(), Size: func() int {
 		rnd++
 		return []int{7, 4096, 100, 1, 3000}[rnd%5]
 	}}}
@@ -560,7 +562,7 @@ func TestFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var nc *faultConn
 		nc, whole = runFault(fault{}, -1)
-		stream = nc.sent()
+		stream = nc.Sent()
 	})
 	if len(whole.got) != 8 || !IsCloseError(whole.readErr, 1000) || whole.writeErr != nil {
 		t.Fatalf("without a fault: %d messages, %v, %v", len(whole.got), whole.readErr, whole.writeErr)
@@ -572,7 +574,7 @@ func TestFaults(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					nc, res := runFault(f, at)
 					struck = nc.struck
-					if err := checkFault(f, nc.sent(), &res, stream, &whole); err != nil {
+					if err := checkFault(f, nc.Sent(), &res, stream, &whole); err != nil {
 						t.Errorf("at call %d: %v", at, err)
 					}
 				})
@@ -616,24 +618,24 @@ func checkFault(f fault, sent []byte, res *talk, stream []byte, whole *talk) err
 // checkSent returns an error unless sent is a beginning of stream, but for the pongs, which may
 // come a frame later.
 func checkSent(sent, stream []byte) error {
-	all, _ := parseWire(stream, false)
-	got, _ := parseWire(sent, false)
-	isPong := func(f wireFrame) bool { return f.first == 0x8a }
+	all, _ := wiretest.Decode(stream, false)
+	got, _ := wiretest.Decode(sent, false)
+	isPong := func(f wireFrame) bool { return f.First == 0x8a }
 	others := slices.DeleteFunc(slices.Clone(all), isPong)
 	pongs := slices.DeleteFunc(all, func(f wireFrame) bool { return !isPong(f) })
-	tail := sent[len(wireBytes(got, false)):]
+	tail := sent[len(wiretest.Encode(got, false)):]
 	for _, f := range got {
 		rest := &others
 		if isPong(f) {
 			rest = &pongs
 		}
 		if len(*rest) == 0 || (*rest)[0] != f {
-			return fmt.Errorf("sent the frame %02x %s, which is not the next", f.first, shortened(f.payload))
+			return fmt.Errorf("sent the frame %02x %s, which is not the next", f.First, wiretest.Shortened(f.Payload))
 		}
 		*rest = (*rest)[1:]
 	}
 	for _, next := range [][]wireFrame{others, pongs} {
-		if len(next) > 0 && bytes.HasPrefix(wireBytes(next[:1], false), tail) {
+		if len(next) > 0 && bytes.HasPrefix(wiretest.Encode(next[:1], false), tail) {
 			return nil
 		}
 	}

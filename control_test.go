@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // WriteControl is bounded by its own deadline and by nothing else.
@@ -186,8 +188,8 @@ func TestPongBehindIdleWriter(t *testing.T) {
 func TestPingFloodAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pings = 2000
-		flood := repeated(pings, pingFrame(strings.Repeat("x", 125)))
-		nc := &scriptConn{script: wireBytes(append(flood, pingFrame("last"), textFrame("the end")), true)}
+		flood := wiretest.Repeat(pings, pingFrame(strings.Repeat("x", 125)))
+		nc := &wiretest.ScriptConn{Script: wiretest.Encode(append(flood, pingFrame("last"), textFrame("the end")), true)}
 		c := newConn(nc, connConfig{isServer: true})
 		wantRead(t, c, "the end")
 		c.write.mu.Lock(noContext, nil)
@@ -197,8 +199,8 @@ func TestPingFloodAtOnce(t *testing.T) {
 		c.write.unlock()
 		advance(time.Millisecond)
 		c.Close()
-		frames, err := parseWire(nc.sent(), false)
-		if err != nil || len(frames) == 0 || frames[len(frames)-1].payload != "last" {
+		frames, err := wiretest.Decode(nc.Sent(), false)
+		if err != nil || len(frames) == 0 || frames[len(frames)-1].Payload != "last" {
 			t.Errorf("%d frames, the last is not the pong for the last ping: %v", len(frames), err)
 		}
 	})
@@ -220,10 +222,10 @@ func TestPingFlood(t *testing.T) {
 		last := ""
 		for n := 0; last != payload(pings-1); n++ {
 			f, err := p.next()
-			if err != nil || f.first != 0x8a || f.payload <= last {
-				t.Fatalf("frame %02x %s behind %s: %v", f.first, f.payload, last, err)
+			if err != nil || f.First != 0x8a || f.Payload <= last {
+				t.Fatalf("frame %02x %s behind %s: %v", f.First, f.Payload, last, err)
 			}
-			if last = f.payload; n*127 > 3*delayLimit {
+			if last = f.Payload; n*127 > 3*delayLimit {
 				t.Fatalf("%d pongs were kept", n)
 			}
 		}
@@ -234,7 +236,7 @@ func TestPingFloodOverTCP(t *testing.T) {
 	const pings = 50_000
 	c, p := overTCP(t, connConfig{isServer: true})
 	c.nc.(*net.TCPConn).SetWriteBuffer(4 << 10)
-	flood := wireBytes(repeated(1000, pingFrame(strings.Repeat("x", 125))), true)
+	flood := wiretest.Encode(wiretest.Repeat(1000, pingFrame(strings.Repeat("x", 125))), true)
 	go func() {
 		for range pings / 1000 {
 			p.Write(flood)
@@ -244,10 +246,10 @@ func TestPingFloodOverTCP(t *testing.T) {
 	wantRead(t, c, "the end")
 	for {
 		f, err := p.next()
-		if err != nil || f.first != 0x8a {
-			t.Fatalf("frame %02x, %v, want a pong", f.first, err)
+		if err != nil || f.First != 0x8a {
+			t.Fatalf("frame %02x, %v, want a pong", f.First, err)
 		}
-		if f.payload == "last" {
+		if f.Payload == "last" {
 			break
 		}
 	}
@@ -284,8 +286,8 @@ func TestControlHandlers(t *testing.T) {
 		}
 		synctest.Wait()
 		c.Close()
-		if got := <-frames; !sameFrames(got, []wireFrame{pongFrame("6"), pongFrame("8")}) {
-			t.Errorf("sent %q", payloads(got))
+		if got := <-frames; !wiretest.Equal(got, []wireFrame{pongFrame("6"), pongFrame("8")}) {
+			t.Errorf("sent %q", wiretest.Payloads(got))
 		}
 		if len(seen) != 5 {
 			t.Errorf("handlers that were removed saw %q", seen[5:])
@@ -348,8 +350,8 @@ func TestControlHandlersWrite(t *testing.T) {
 		c.Close()
 		want := []wireFrame{textFrame("pinged with x"), pongFrame("x"), textFrame("ponged with y"),
 			textFrame("last words"), closeFrame(4000, "z")}
-		if got := <-frames; !sameFrames(got, want) {
-			t.Errorf("sent %q", payloads(got))
+		if got := <-frames; !wiretest.Equal(got, want) {
+			t.Errorf("sent %q", wiretest.Payloads(got))
 		}
 	})
 }
@@ -384,7 +386,7 @@ func TestDefaultPingHandlerElsewhere(t *testing.T) {
 		return nil
 	})
 	const n = 500
-	go p.send(repeated(n, pingFrame("x"), textFrame("abc"))...)
+	go p.send(wiretest.Repeat(n, pingFrame("x"), textFrame("abc"))...)
 	for range n {
 		wantRead(t, c, "abc")
 	}
@@ -399,7 +401,7 @@ func TestHandlerErrorIsPermanent(t *testing.T) {
 		"pong":  func(c *Conn) { c.SetPongHandler(func(string) error { return late(c) }) },
 		"close": func(c *Conn) { c.SetCloseHandler(func(int, string) error { return late(c) }) },
 	} {
-		c := newConn(&scriptConn{script: wireBytes([]wireFrame{pingFrame("x"), pongFrame("x"), closeFrame(1000, "")}, true)}, connConfig{isServer: true})
+		c := newConn(&wiretest.ScriptConn{Script: wiretest.Encode([]wireFrame{pingFrame("x"), pongFrame("x"), closeFrame(1000, "")}, true)}, connConfig{isServer: true})
 		set(c)
 		for range 2 {
 			wantDeadline(t, readErr(c), false)
@@ -455,7 +457,7 @@ func TestPongAmongWriters(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.first == finBit|PongMessage {
+		if f.First == finBit|PongMessage {
 			return
 		}
 	}

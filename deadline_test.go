@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // soon is a deadline that passes while a test waits for it in real time.
@@ -48,11 +50,11 @@ var (
 )
 
 func TestReadDeadlineBetweenMessages(t *testing.T) {
-	b := wireBytes(cutFrames, true)
+	b := wiretest.Encode(cutFrames, true)
 	behind := len(b) - len(cutMessage) // the header is whole
 	for _, method := range readMethods {
 		t.Run(method.name, func(t *testing.T) {
-			for cut := len(wireBytes(cutFrames[:1], true)); cut < behind; cut++ {
+			for cut := len(wiretest.Encode(cutFrames[:1], true)); cut < behind; cut++ {
 				bubble(t, fmt.Sprint("cut at ", cut), func(t *testing.T) {
 					c, p := overPipe(t, connConfig{isServer: true})
 					frames := p.collect()
@@ -72,8 +74,8 @@ func TestReadDeadlineBetweenMessages(t *testing.T) {
 					}
 					synctest.Wait()
 					c.Close()
-					if got := <-frames; !sameFrames(got, []wireFrame{pongFrame(""), pongFrame("abc")}) {
-						t.Errorf("replies %q", payloads(got))
+					if got := <-frames; !wiretest.Equal(got, []wireFrame{pongFrame(""), pongFrame("abc")}) {
+						t.Errorf("replies %q", wiretest.Payloads(got))
 					}
 				})
 			}
@@ -84,7 +86,7 @@ func TestReadDeadlineBetweenMessages(t *testing.T) {
 // In real time, where the raw path and TLS records matter.
 func TestReadDeadlineKeepsTheStream(t *testing.T) {
 	overEach(t, func(t *testing.T, c *Conn, p *peer) {
-		b := wireBytes(cutFrames[3:], true)
+		b := wiretest.Encode(cutFrames[3:], true)
 		p.drain()
 		for pos := 0; ; pos += 5 {
 			for range 2 {
@@ -114,8 +116,8 @@ func TestReadDeadlineKeepsTheStream(t *testing.T) {
 // RFC 6455 §5.4: what a deadline cuts off a message cannot be made up for.
 func TestReadDeadlineInsideMessage(t *testing.T) {
 	frames := []wireFrame{frame(0x01, "abcdef"), pingFrame("ping"), frame(0x80, "ghi"), textFrame("next")}
-	b := wireBytes(frames, true)
-	first, last := 6, len(wireBytes(frames[:3], true))
+	b := wiretest.Encode(frames, true)
+	first, last := 6, len(wiretest.Encode(frames[:3], true))
 	for cut := first; cut < last; cut++ {
 		bubble(t, fmt.Sprint("cut at ", cut), func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
@@ -143,7 +145,7 @@ func TestReadDeadlineInsideMessage(t *testing.T) {
 
 func TestReadDeadlineInsideMessageInRealTime(t *testing.T) {
 	overEach(t, func(t *testing.T, c *Conn, p *peer) {
-		go p.Write(wireBytes([]wireFrame{frame(0x01, "abc").claiming(100)}, true))
+		go p.Write(wiretest.Encode([]wireFrame{frame(0x01, "abc").Claiming(100)}, true))
 		_, r, err := c.NextReader()
 		if err != nil {
 			t.Fatal(err)
@@ -255,8 +257,8 @@ func TestWriteDeadlineBehindMessage(t *testing.T) {
 		}
 		c.Close()
 		got := <-frames
-		if n := len(got); n != 3 || got[2].payload != "in time" {
-			t.Errorf("%d frames arrived: %.100q", n, payloads(got))
+		if n := len(got); n != 3 || got[2].Payload != "in time" {
+			t.Errorf("%d frames arrived: %.100q", n, wiretest.Payloads(got))
 		}
 	})
 }
@@ -441,8 +443,8 @@ func TestPastWriteDeadline(t *testing.T) {
 			t.Error(err)
 		}
 		c.Close()
-		if got := <-frames; len(got) != 1 || string(got[0].payload) != "yes" {
-			t.Errorf("sent %q", payloads(got))
+		if got := <-frames; len(got) != 1 || string(got[0].Payload) != "yes" {
+			t.Errorf("sent %q", wiretest.Payloads(got))
 		}
 	})
 }
@@ -601,8 +603,8 @@ func TestReadContextBetweenMessages(t *testing.T) {
 		bubble(t, method.name, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
 			p.drain()
-			b := wireBytes(cutFrames[1:], true) // four control frames, a message
-			behind := len(b) - len(cutMessage)  // the header is whole
+			b := wiretest.Encode(cutFrames[1:], true) // four control frames, a message
+			behind := len(b) - len(cutMessage)        // the header is whole
 			for i := range behind - 1 {
 				ctx, cancel := newCancel()
 				done := async(func() error { _, err := method.read(ctx, c); return err })
@@ -658,7 +660,7 @@ func TestReadContextInsideMessage(t *testing.T) {
 			cancel()
 			err := <-done
 			wantContext(t, err)
-			go p.Write(wireBytes([]wireFrame{frame(0x80, "def")}, true))
+			go p.Write(wiretest.Encode([]wireFrame{frame(0x80, "def")}, true))
 			if again := readErr(c); again != err {
 				t.Errorf("then %v, want the same error again", again)
 			}
@@ -717,8 +719,8 @@ func TestWriteContextBeforeWriting(t *testing.T) {
 					t.Error(err)
 				}
 				c.Close()
-				if got := <-frames; !sameFrames(got, []wireFrame{textFrame("sent")}) {
-					t.Errorf("frames %q arrived", payloads(got))
+				if got := <-frames; !wiretest.Equal(got, []wireFrame{textFrame("sent")}) {
+					t.Errorf("frames %q arrived", wiretest.Payloads(got))
 				}
 			})
 		}
@@ -787,7 +789,7 @@ func TestWriteContextBetweenFragments(t *testing.T) {
 			c.Close()
 			got := <-frames
 			if len(got) != 1 {
-				t.Errorf("behind the first fragment came %q", payloads(got[1:]))
+				t.Errorf("behind the first fragment came %q", wiretest.Payloads(got[1:]))
 			}
 		})
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // numbered returns n text messages, "m0" and so on, and their payloads.
@@ -131,12 +133,12 @@ func TestNotDelayedOneInFlight(t *testing.T) {
 
 // A part of the next frame is no reason to hold: the reader would wait for the rest of it.
 func TestNotDelayedForPartOfFrame(t *testing.T) {
-	next := wireBytes([]wireFrame{textFrame(strings.Repeat("x", 200))}, true)
+	next := wiretest.Encode([]wireFrame{textFrame(strings.Repeat("x", 200))}, true)
 	for _, cut := range []int{1, 3, 7, 8, 100, len(next) - 1} {
 		bubble(t, fmt.Sprint(cut), func(t *testing.T) {
 			a, _ := overPipe(t, connConfig{})
 			s := &sink{Conn: a.nc}
-			c := newConn(s, connConfig{isServer: true, buffered: append(wireBytes([]wireFrame{textFrame("a")}, true), next[:cut]...)})
+			c := newConn(s, connConfig{isServer: true, buffered: append(wiretest.Encode([]wireFrame{textFrame("a")}, true), next[:cut]...)})
 			if err := echoes[0].echo(c, 1); err != nil {
 				t.Fatal(err)
 			}
@@ -271,7 +273,7 @@ func TestDelayedUntil(t *testing.T) {
 					frames := slices.Concat(s.take(t, !server)...)
 					var got []string
 					for _, f := range frames {
-						got = append(got, string(f.payload))
+						got = append(got, string(f.Payload))
 					}
 					if strings.Join(got, " ") != test.want {
 						t.Errorf("sent %q, want %q", got, test.want)
@@ -388,7 +390,7 @@ func TestDelayedFromManyWriters(t *testing.T) {
 		}
 		var got []string
 		for _, f := range writes[0] {
-			got = append(got, f.payload)
+			got = append(got, f.Payload)
 		}
 		slices.Sort(got)
 		slices.Sort(want)
@@ -495,8 +497,8 @@ func TestDelayedKeepsOrder(t *testing.T) {
 			}
 			advance(defaultWriteDelay)
 			all := strings.Join(s.writes, "")
-			got, err := parseWire([]byte(all), !server)
-			if err != nil || !sameFrames(got, want) {
+			got, err := wiretest.Decode([]byte(all), !server)
+			if err != nil || !wiretest.Equal(got, want) {
 				t.Errorf("%d frames, want %d, %v", len(got), len(want), err)
 			}
 		})
@@ -532,12 +534,12 @@ func TestDelayedFragments(t *testing.T) {
 		var data, pongs string
 		for i, f := range writes[0] {
 			switch {
-			case f.first == 0x8a:
-				pongs += f.payload
-			case (f.first&15 == BinaryMessage) == (i == 0):
-				data += f.payload
+			case f.First == 0x8a:
+				pongs += f.Payload
+			case (f.First&15 == BinaryMessage) == (i == 0):
+				data += f.Payload
 			default:
-				t.Errorf("frame %d begins with %02x", i, f.first)
+				t.Errorf("frame %d begins with %02x", i, f.First)
 			}
 		}
 		if len(data) != 1200 || pongs != "\x00\x01\x02\x03" {
@@ -560,10 +562,10 @@ func TestDelayedReaderDoesNotWait(t *testing.T) {
 			// RFC 6455 §5.5.3: the last ping is answered, those before it may be.
 			for {
 				f, err := p.next()
-				if err != nil || f.first != 0x8a {
-					t.Fatalf("frame %02x, %v, want a pong", f.first, err)
+				if err != nil || f.First != 0x8a {
+					t.Fatalf("frame %02x, %v, want a pong", f.First, err)
 				}
-				if f.payload == "last" {
+				if f.Payload == "last" {
 					break
 				}
 			}
@@ -626,11 +628,11 @@ func TestDelayedReaderDoesNotWaitOverTCP(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.payload == "behind" {
+		if f.Payload == "behind" {
 			break
 		}
-		if f.first != 0x8a || f.payload != "ping" {
-			t.Errorf("frame %02x %s", f.first, shortened(f.payload))
+		if f.First != 0x8a || f.Payload != "ping" {
+			t.Errorf("frame %02x %s", f.First, wiretest.Shortened(f.Payload))
 		}
 	}
 }

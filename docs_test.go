@@ -335,9 +335,10 @@ var unseenErrors = map[string]string{
 
 // Files whose errors are not returned to a program.
 var unseenErrorFiles = map[string]string{
-	"extension.go":           "a bad answer is ErrBadHandshake, a bad offer is declined",
-	"internal/lock/mutex.go": "the halves translate them",
-	"internal/poll/poll.go":  "Handle uses a goroutine instead",
+	"extension.go":               "a bad answer is ErrBadHandshake, a bad offer is declined",
+	"internal/lock/mutex.go":     "the halves translate them",
+	"internal/poll/poll.go":      "Handle uses a goroutine instead",
+	"internal/wiretest/frame.go": "only tests use it",
 }
 
 // An unknown is what stands for a value in the text of an error.

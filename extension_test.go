@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tautws/websocket/internal/deflate"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 const (
@@ -392,7 +393,7 @@ func TestTakeoverAfterMessageGivenUp(t *testing.T) {
 				t.Fatal("after a message of which nothing was sent:", err)
 			}
 			if got := ended(t, "read", read); got.data != text || got.err != nil {
-				t.Errorf("read %s, %v", shortened(got.data), got.err)
+				t.Errorf("read %s, %v", wiretest.Shortened(got.data), got.err)
 			}
 		})
 	}

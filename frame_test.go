@@ -143,7 +143,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 				if err != nil || n != len(b) || h != want.header() {
 					t.Fatalf("% x: %+v, %d, %v, want %+v", b, h, n, err, want.header())
 				}
-				if b2 := frame(byte(first), "").claiming(int64(length)).keyed(0x37, 0xfa, 0x21, 0x3d).append(nil, masked, [4]byte{}); !bytes.Equal(b, b2) {
+				if b2 := frame(byte(first), "").Claiming(int64(length)).Keyed(0x37, 0xfa, 0x21, 0x3d).Append(nil, masked, [4]byte{}); !bytes.Equal(b, b2) {
 					t.Fatalf("appended % x, want % x", b, b2)
 				}
 			}

@@ -21,6 +21,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // marked returns a message that says which one it is, and whose bytes follow from that.
@@ -251,8 +253,8 @@ func TestGroupFragments(t *testing.T) {
 			return w
 		})
 		f, err := p.next()
-		if err != nil || f.first != BinaryMessage {
-			t.Fatal(f.first, err)
+		if err != nil || f.First != BinaryMessage {
+			t.Fatal(f.First, err)
 		}
 		w := <-writer
 		broadcast(t, &g, []byte("hello"))
@@ -260,9 +262,9 @@ func TestGroupFragments(t *testing.T) {
 		go c.WriteControl(PingMessage, []byte("between"), time.Time{})
 		p.expect(pingFrame("between"))
 		go w.Close()
-		for first := byte(0); first != finBit; first = f.first {
-			if f, err = p.next(); err != nil || f.first&^finBit != 0 {
-				t.Fatal(f.first, err)
+		for first := byte(0); first != finBit; first = f.First {
+			if f, err = p.next(); err != nil || f.First&^finBit != 0 {
+				t.Fatal(f.First, err)
 			}
 		}
 		p.expect(binaryFrame("hello"))
@@ -334,14 +336,14 @@ func TestGroupCloseSlow(t *testing.T) {
 			if reads {
 				// What was on its way arrives whole.
 				f, err := p.next()
-				for i := 0; err == nil && f.first == finBit|BinaryMessage; i++ {
-					if markOf(t, []byte(f.payload)) != i {
+				for i := 0; err == nil && f.First == finBit|BinaryMessage; i++ {
+					if markOf(t, []byte(f.Payload)) != i {
 						t.Errorf("not message %d", i)
 					}
 					f, err = p.next()
 				}
-				if f.first != finBit|CloseMessage || !strings.HasPrefix(f.payload, "\x03\xf5") {
-					t.Errorf("frame %02x %q, %v", f.first, f.payload, err)
+				if f.First != finBit|CloseMessage || !strings.HasPrefix(f.Payload, "\x03\xf5") {
+					t.Errorf("frame %02x %q, %v", f.First, f.Payload, err)
 				}
 				p.send(closeFrame(CloseTryAgainLater, ""))
 			}
@@ -441,7 +443,7 @@ func TestGroupSkipSocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := markOf(t, []byte(f.payload))
+		i := markOf(t, []byte(f.Payload))
 		if i <= previous {
 			t.Fatalf("%d after %d", i, previous)
 		}
@@ -618,14 +620,14 @@ func TestGroupShutdownSpreadBroadcast(t *testing.T) {
 				go func() {
 					for n := 0; ; n++ {
 						f, err := p.next()
-						if err == nil && f.first == finBit|CloseMessage {
+						if err == nil && f.First == finBit|CloseMessage {
 							p.send(f)
 							p.expectEOF()
 							got <- n
 							return
 						}
-						if err != nil || f.payload != fmt.Sprint(n) {
-							t.Errorf("message %q, %v, want %d", f.payload, err, n)
+						if err != nil || f.Payload != fmt.Sprint(n) {
+							t.Errorf("message %q, %v, want %d", f.Payload, err, n)
 						}
 					}
 				}()
@@ -845,12 +847,12 @@ func TestGroupSharedWindow(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				data := []byte(f.payload)
-				if f.first&rsv1Bit != 0 {
-					data = m.inflate(t, f.payload)
+				data := []byte(f.Payload)
+				if f.First&rsv1Bit != 0 {
+					data = m.inflate(t, f.Payload)
 				}
 				if string(data) == "private, private, private, private" {
-					if f.first&rsv1Bit != 0 {
+					if f.First&rsv1Bit != 0 {
 						t.Error("a message of its own is compressed")
 					}
 					continue
@@ -906,7 +908,7 @@ func TestGroupSharedWindowSize(t *testing.T) {
 			}
 			for _, frames := range s.take(t, false) {
 				for _, f := range frames {
-					n += len(f.payload)
+					n += len(f.Payload)
 				}
 			}
 		})
@@ -1253,13 +1255,13 @@ func TestGroupJoins(t *testing.T) {
 					runtime.Gosched()
 				}
 				c.Close()
-				frames, err := parseWire([]byte(nc.take()), false)
-				if err != nil || frames[0].payload != "first" {
+				frames, err := wiretest.Decode([]byte(nc.take()), false)
+				if err != nil || frames[0].Payload != "first" {
 					t.Errorf("%v, %v", err, frames)
 					return
 				}
 				for i, f := range frames[2:] {
-					if a, b := markOf(t, []byte(frames[i+1].payload)), markOf(t, []byte(f.payload)); b != a+1 {
+					if a, b := markOf(t, []byte(frames[i+1].Payload)), markOf(t, []byte(f.Payload)); b != a+1 {
 						t.Errorf("%d after %d", b, a)
 					}
 				}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // halvesMayUse is what the halves may use of a Conn. An addition couples them further.
@@ -105,7 +107,7 @@ func TestDeadlineDuringDelayedWrite(t *testing.T) {
 	for _, passed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})
-			go p.Write(wireBytes([]wireFrame{textFrame("a"), textFrame("b")}, true))
+			go p.Write(wiretest.Encode([]wireFrame{textFrame("a"), textFrame("b")}, true))
 			wantRead(t, c, "a")
 			if passed {
 				c.SetWriteDeadline(time.Now().Add(defaultWriteDelay / 2))
@@ -130,7 +132,7 @@ func TestDeadlineDuringDelayedWrite(t *testing.T) {
 func TestClosedConnHoldsNothing(t *testing.T) {
 	for name, play := range map[string]func(c *Conn, p *peer){
 		"inside a compressed message": func(c *Conn, p *peer) {
-			go p.send(deflatedFrame(strings.Repeat("abc", 10000)).cut(30))
+			go p.send(deflatedFrame(strings.Repeat("abc", 10000)).Cut(30))
 			c.NextReader()
 		},
 		"after a message with context takeover": func(c *Conn, p *peer) {

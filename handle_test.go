@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // A handled connection and what its handler was called with.
@@ -76,8 +78,8 @@ func TestHandle(t *testing.T) {
 		if err := <-h.done; !IsCloseError(err, 1000) {
 			t.Error(err)
 		}
-		if got := <-frames; !sameFrames(got, []wireFrame{pongFrame("x"), closeFrame(1000, "")}) {
-			t.Errorf("sent %q", payloads(got))
+		if got := <-frames; !wiretest.Equal(got, []wireFrame{pongFrame("x"), closeFrame(1000, "")}) {
+			t.Errorf("sent %q", wiretest.Payloads(got))
 		}
 		if err := readErr(h.c); !IsCloseError(err, 1000) {
 			t.Errorf("a later read: %v", err)
@@ -114,7 +116,7 @@ func TestHandleBytewise(t *testing.T) {
 			p.drain()
 			h := handleConn(t, c, p)
 			go func() {
-				for _, b := range wireBytes(frames, true) {
+				for _, b := range wiretest.Encode(frames, true) {
 					p.Write([]byte{b})
 				}
 			}()
@@ -161,7 +163,7 @@ func TestHandleFlood(t *testing.T) {
 		c, p := overTCP(t, connConfig{isServer: true})
 		c.Handle(func(*Conn, Message, error) {})
 		go func() {
-			b := wireBytes(make100(textFrame("flood")), true)
+			b := wiretest.Encode(make100(textFrame("flood")), true)
 			for !stop.Load() {
 				if _, err := p.Write(b); err != nil {
 					return
@@ -194,7 +196,7 @@ func TestHandleEnds(t *testing.T) {
 		"end of stream": {func(h *handled) { h.p.Close() }, func(err error) bool {
 			return IsCloseError(err, CloseAbnormalClosure) && errors.Is(err, io.ErrUnexpectedEOF)
 		}},
-		"inside a message": {func(h *handled) { h.p.send(textFrame("abc").cut(7)); h.p.Close() },
+		"inside a message": {func(h *handled) { h.p.send(textFrame("abc").Cut(7)); h.p.Close() },
 			func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
 		"violation": {func(h *handled) { h.p.send(frame(0x83, "")); h.p.Close() },
 			func(err error) bool { var pe *ProtocolError; return errors.As(err, &pe) }},
@@ -311,7 +313,7 @@ func TestHandleKeepAlive(t *testing.T) {
 				break
 			}
 			if answers {
-				p.send(pongFrame(f.payload))
+				p.send(pongFrame(f.Payload))
 			}
 		}
 		if answers {
@@ -332,7 +334,7 @@ func TestHandlePing(t *testing.T) {
 				if err != nil {
 					return
 				}
-				h.p.send(pongFrame(f.payload))
+				h.p.send(pongFrame(f.Payload))
 			}
 		}()
 		for range 10 {
@@ -349,10 +351,10 @@ func TestHandleBuffered(t *testing.T) {
 		"messages": {textFrame("a"), textFrame("b")}, "none": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, p := overTCP(t, connConfig{isServer: true, buffered: wireBytes(frames, true)})
+			c, p := overTCP(t, connConfig{isServer: true, buffered: wiretest.Encode(frames, true)})
 			h := handleConn(t, c, p)
 			for _, f := range frames {
-				h.want(t, string(f.payload))
+				h.want(t, string(f.Payload))
 			}
 			p.send(textFrame("c"))
 			h.want(t, "c")
@@ -363,9 +365,9 @@ func TestHandleBuffered(t *testing.T) {
 // A peer that announces much and sends little costs what it has sent, and no goroutine.
 func TestHandleSlowPeers(t *testing.T) {
 	for name, head := range map[string][]byte{
-		"message":    wireBytes([]wireFrame{textFrame(strings.Repeat("x", 60_000))}, true)[:60],
-		"compressed": wireBytes([]wireFrame{deflatedFrame(strings.Repeat("xyz", 5_000))}, true)[:12],
-		"header":     wireBytes([]wireFrame{textFrame(strings.Repeat("x", 60_000))}, true)[:3],
+		"message":    wiretest.Encode([]wireFrame{textFrame(strings.Repeat("x", 60_000))}, true)[:60],
+		"compressed": wiretest.Encode([]wireFrame{deflatedFrame(strings.Repeat("xyz", 5_000))}, true)[:12],
+		"header":     wiretest.Encode([]wireFrame{textFrame(strings.Repeat("x", 60_000))}, true)[:3],
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, p := overTCP(t, wireConfig(true, true, false))

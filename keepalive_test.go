@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // All times are those of a synctest bubble: hours pass at once, to the nanosecond.
@@ -19,8 +21,8 @@ import (
 func nextPing(t *testing.T, p *peer, start time.Time) (time.Duration, wireFrame) {
 	t.Helper()
 	f, err := p.next()
-	if err != nil || f.first != 0x89 {
-		t.Fatalf("frame %02x, %v, want a ping", f.first, err)
+	if err != nil || f.First != 0x89 {
+		t.Fatalf("frame %02x, %v, want a ping", f.First, err)
 	}
 	return time.Since(start), f
 }
@@ -50,7 +52,7 @@ func TestKeepAliveAnswered(t *testing.T) {
 				if silence, f := nextPing(t, p, start); silence != 30*time.Second {
 					t.Fatalf("pinged after %v of silence", silence)
 				} else {
-					p.send(pongFrame(f.payload))
+					p.send(pongFrame(f.Payload))
 				}
 			}
 			stillWaiting(t, "the read", done)
@@ -64,7 +66,7 @@ func TestKeepAliveAnyByteCounts(t *testing.T) {
 		bubble(t, fmt.Sprint("timeout ", timeout), func(t *testing.T) {
 			c, p := keepAliveConn(t, 10*time.Second, timeout)
 			done := asyncRead(c)
-			b := wireBytes([]wireFrame{binaryFrame(strings.Repeat("x", 100))}, true)
+			b := wiretest.Encode([]wireFrame{binaryFrame(strings.Repeat("x", 100))}, true)
 			start := time.Now()
 			go func() {
 				for i := range b[:50] {
@@ -160,7 +162,7 @@ func TestKeepAliveSlowReceiver(t *testing.T) {
 				read := asyncRead(c)
 				const size = 20 * keepAliveChunk
 				wrote := async(func() error { return message.write(c, size) })
-				left := len(wireBytes([]wireFrame{binaryFrame(string(make([]byte, size)))}, !message.server))
+				left := len(wiretest.Encode([]wireFrame{binaryFrame(string(make([]byte, size)))}, !message.server))
 				if stops {
 					left /= 2
 				}
@@ -258,7 +260,7 @@ func TestKeepAliveApplicationBusy(t *testing.T) {
 	for _, received := range [][]wireFrame{{textFrame("a"), textFrame("b")}, nil} {
 		bubble(t, fmt.Sprint(len(received), " in the buffer"), func(t *testing.T) {
 			a, b := net.Pipe()
-			c, p := play(t, a, b, connConfig{isServer: true, buffered: wireBytes(received, true),
+			c, p := play(t, a, b, connConfig{isServer: true, buffered: wiretest.Encode(received, true),
 				keepAlive: KeepAlive{Interval: 10 * time.Second, Timeout: 5 * time.Second}})
 			p.drain()
 			if received == nil {
@@ -341,7 +343,7 @@ func TestKeepAliveStops(t *testing.T) {
 			}
 			c.Close()
 			for _, f := range <-frames {
-				if f.first == 0x89 {
+				if f.First == 0x89 {
 					t.Error("a ping came behind the end")
 				}
 			}
@@ -363,8 +365,8 @@ func TestKeepAliveNeedsNoGoroutine(t *testing.T) {
 func TestKeepAliveAtOnce(t *testing.T) {
 	c, p := keepAliveConn(t, 1, time.Hour)
 	asyncRead(c)
-	if f, err := p.next(); err != nil || f.first != 0x89 {
-		t.Errorf("frame %02x, %v, want a ping", f.first, err)
+	if f, err := p.next(); err != nil || f.First != 0x89 {
+		t.Errorf("frame %02x, %v, want a ping", f.First, err)
 	}
 }
 

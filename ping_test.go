@@ -27,19 +27,19 @@ func TestPing(t *testing.T) {
 		asyncRead(c)
 		done := async(func() error { return c.Ping(t.Context()) })
 		f, err := p.next()
-		if err != nil || f.first != 0x89 {
-			t.Fatalf("frame %02x, %v, want a ping", f.first, err)
+		if err != nil || f.First != 0x89 {
+			t.Fatalf("frame %02x, %v, want a ping", f.First, err)
 		}
 		stillWaiting(t, "Ping", done)
-		for _, foreign := range []string{"", "x", f.payload + "x", f.payload[1:], strings.Repeat("x", len(f.payload))} {
+		for _, foreign := range []string{"", "x", f.Payload + "x", f.Payload[1:], strings.Repeat("x", len(f.Payload))} {
 			p.send(pongFrame(foreign))
 		}
 		stillWaiting(t, "Ping after pongs to other pings", done)
-		p.send(pongFrame(f.payload))
+		p.send(pongFrame(f.Payload))
 		if err := ended(t, "Ping", done); err != nil {
 			t.Error(err)
 		}
-		p.send(pongFrame(f.payload)) // once more does no harm
+		p.send(pongFrame(f.Payload)) // once more does no harm
 		synctest.Wait()
 	})
 }
@@ -58,7 +58,7 @@ func TestPingsInFlight(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sent[i], seen[f.payload] = f.payload, true
+			sent[i], seen[f.Payload] = f.Payload, true
 		}
 		if len(seen) != n {
 			t.Fatalf("%d different payloads for %d pings", len(seen), n)
@@ -139,7 +139,7 @@ func TestPingBeforeReader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go p.send(pongFrame(f.payload), textFrame("a"))
+		go p.send(pongFrame(f.Payload), textFrame("a"))
 		stillWaiting(t, "Ping", done)
 		wantRead(t, c, "a")
 		if err := ended(t, "Ping", done); err != nil {
@@ -238,7 +238,7 @@ func TestPingBehindOtherPings(t *testing.T) {
 				last = <-frames
 			}
 			stillWaiting(t, "Ping", done)
-			p.send(pongFrame(last.payload))
+			p.send(pongFrame(last.Payload))
 			if err := ended(t, "Ping", done); err != nil {
 				t.Error(err)
 			}
@@ -287,7 +287,7 @@ func TestPingWithoutContext(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.send(pongFrame(f.payload))
+		p.send(pongFrame(f.Payload))
 		if err := ended(t, "Ping", done); err != nil {
 			t.Error(err)
 		}
@@ -302,12 +302,12 @@ func TestPingBehindKeepAlive(t *testing.T) {
 		done := async(func() error { return c.Ping(t.Context()) })
 		f, _ := p.next()
 		kept, err := p.next() // a second later
-		if err != nil || kept.first != 0x89 || len(kept.payload) == 0 {
+		if err != nil || kept.First != 0x89 || len(kept.Payload) == 0 {
 			t.Fatalf("the ping of KeepAlive is %+v, %v", kept, err)
 		}
 		p.send(pongFrame(""))
 		stillWaiting(t, "Ping behind an unsolicited pong", done)
-		p.send(pongFrame(f.payload))
+		p.send(pongFrame(f.Payload))
 		if err := ended(t, "Ping", done); err != nil {
 			t.Error(err)
 		}

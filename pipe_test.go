@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // optionsKinds are what ends of a connection can agree on.
@@ -73,7 +75,7 @@ func TestPipeRoles(t *testing.T) {
 			c := NewConn(a, ConnOptions{Server: server})
 			p := newPeer(t, b, server)
 			p.send(binaryFrame("right"))
-			p.Write(wireBytes([]wireFrame{binaryFrame("wrong")}, !server))
+			p.Write(wiretest.Encode([]wireFrame{binaryFrame("wrong")}, !server))
 			wantRead(t, c, "right")
 			var v *ProtocolError
 			if err := readErr(c); !errors.As(err, &v) {
@@ -301,7 +303,7 @@ func TestNewConn(t *testing.T) {
 				b.SetDeadline(aLongTimeAgo) // of a handshake, say
 				client := NewConn(b, o)
 				o.Server = true
-				o.Buffered = wireBytes([]wireFrame{textFrame("buffered"), textFrame("too")}, true)
+				o.Buffered = wiretest.Encode([]wireFrame{textFrame("buffered"), textFrame("too")}, true)
 				server := NewConn(a, o)
 				clear(o.Buffered) // it was copied
 				defer client.Close()
@@ -339,7 +341,7 @@ func TestConnOptionsReadLimit(t *testing.T) {
 			a, b := newPipe()
 			c := NewConn(a, ConnOptions{Server: true, ReadLimit: limit})
 			p := newPeer(t, b, true)
-			p.send(binaryFrame("").claiming(n))
+			p.send(binaryFrame("").Claiming(n))
 			p.CloseWrite()
 			want := "close 1006"
 			if n > size {
@@ -409,7 +411,7 @@ func TestConnOptionsCompression(t *testing.T) {
 
 // Input from behind a handshake is none of a Pipe's.
 func TestPipeIgnoresBuffered(t *testing.T) {
-	client, server := Pipe(ConnOptions{Server: true, Buffered: wireBytes([]wireFrame{textFrame("x")}, true)})
+	client, server := Pipe(ConnOptions{Server: true, Buffered: wiretest.Encode([]wireFrame{textFrame("x")}, true)})
 	client.WriteMessage(TextMessage, []byte("hello"))
 	wantRead(t, server, "hello")
 	client.Close()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tautws/websocket/internal/poll"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // pollerOf returns the poller that serves the connection.
@@ -341,7 +342,7 @@ func TestHandleAgainstShutdown(t *testing.T) {
 				p.send(textFrame("a"))
 				<-entered
 				if part == "inside a message" {
-					p.send(textFrame("abcdef").cut(7))
+					p.send(textFrame("abcdef").Cut(7))
 				}
 				done := async(func() error { return c.Shutdown(context.Background(), 1000, "bye") })
 				p.expect(closeFrame(1000, "bye"))
@@ -421,7 +422,7 @@ func TestHandleManySlowPeers(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for i := range all {
 		c, p := overTCP(t, wireConfig(true, true, false))
-		all[i] = slow{c, p, wireBytes(frames[i%len(frames)], true)}
+		all[i] = slow{c, p, wiretest.Encode(frames[i%len(frames)], true)}
 		got.Add(1)
 		c.Handle(func(_ *Conn, m Message, err error) {
 			if err == nil {
@@ -561,7 +562,7 @@ func TestHandleTLSRecords(t *testing.T) {
 		"one":     {func(p *peer) { p.send(textFrame("a")) }, []string{"a"}, false},
 		"several": {func(p *peer) { p.send(textFrame("a")); p.send(textFrame("b")) }, []string{"a", "b"}, false},
 		"message in two": {func(p *peer) {
-			b := wireBytes([]wireFrame{textFrame("abc")}, true)
+			b := wiretest.Encode([]wireFrame{textFrame("abc")}, true)
 			p.Write(b[:8])
 			p.Write(b[8:])
 		}, []string{"abc"}, false},

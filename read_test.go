@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // spoil overwrites what the pools have to lend, so that memory given back too early shows.
@@ -45,7 +47,7 @@ func longRow(n int) (frames []wireFrame, data []string) {
 
 func TestMessagesDataStays(t *testing.T) {
 	frames, want := longRow(100)
-	stream := wireBytes(frames, true)
+	stream := wiretest.Encode(frames, true)
 	readSome := func(n int) func(c *Conn) int {
 		return func(c *Conn) int {
 			for range n {
@@ -70,7 +72,7 @@ func TestMessagesDataStays(t *testing.T) {
 				data := string(m.Data)
 				spoil()
 				if err != nil || string(m.Data) != data {
-					t.Errorf("inner loop: %s, %v, want %s", shortened(string(m.Data)), err, shortened(data))
+					t.Errorf("inner loop: %s, %v, want %s", wiretest.Shortened(string(m.Data)), err, wiretest.Shortened(data))
 				}
 				if n++; n == 3 {
 					break
@@ -98,7 +100,7 @@ func TestMessagesDataStays(t *testing.T) {
 	} {
 		for _, size := range []int{1, 700, 4096, 1 << 20} {
 			t.Run(fmt.Sprintf("%s/%d", interlude.name, size), func(t *testing.T) {
-				c := newConn(&scriptConn{script: stream, size: func() int { return size }}, connConfig{isServer: true})
+				c := newConn(&wiretest.ScriptConn{Script: stream, Size: func() int { return size }}, connConfig{isServer: true})
 				i := 0
 				for m, err := range c.Messages(context.Background()) {
 					if err != nil {
@@ -108,12 +110,12 @@ func TestMessagesDataStays(t *testing.T) {
 						break
 					}
 					if string(m.Data) != want[i] {
-						t.Fatalf("message %d: %s, want %s", i, shortened(string(m.Data)), shortened(want[i]))
+						t.Fatalf("message %d: %s, want %s", i, wiretest.Shortened(string(m.Data)), wiretest.Shortened(want[i]))
 					}
 					n := interlude.do(c)
 					spoil()
 					if string(m.Data) != want[i] {
-						t.Fatalf("message %d became %s, was %s", i, shortened(string(m.Data)), shortened(want[i]))
+						t.Fatalf("message %d became %s, was %s", i, wiretest.Shortened(string(m.Data)), wiretest.Shortened(want[i]))
 					}
 					i += 1 + n
 				}
@@ -131,14 +133,14 @@ func TestMessagesDataStays(t *testing.T) {
 // To append to the data of a message is not to write into the next.
 func TestMessagesDataAppended(t *testing.T) {
 	frames, want := longRow(20)
-	c := newConn(&scriptConn{script: wireBytes(frames, true)}, connConfig{isServer: true})
+	c := newConn(&wiretest.ScriptConn{Script: wiretest.Encode(frames, true)}, connConfig{isServer: true})
 	i := 0
 	for m, err := range c.Messages(context.Background()) {
 		if i == len(want) {
 			break
 		}
 		if err != nil || string(m.Data) != want[i] {
-			t.Fatalf("message %d: %s, %v, want %s", i, shortened(string(m.Data)), err, shortened(want[i]))
+			t.Fatalf("message %d: %s, %v, want %s", i, wiretest.Shortened(string(m.Data)), err, wiretest.Shortened(want[i]))
 		}
 		_ = append(m.Data, strings.Repeat("!", 1000)...)
 		i++
@@ -200,7 +202,7 @@ func TestAskFollowsMessages(t *testing.T) {
 			{64 << 10, 64<<10 + maxHeaderSize},
 			{0, 4096},
 		} {
-			c.nc = &scriptConn{script: wireBytes([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
+			c.nc = &wiretest.ScriptConn{Script: wiretest.Encode([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
 			if err := read(c); err != nil || int(c.read.buf.nextRead) != step.ask {
 				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.read.buf.nextRead, err, step.ask)
 			}
@@ -217,7 +219,7 @@ func TestPartOfPingTakesSmallBuffer(t *testing.T) {
 		if err := readErr(c); err != nil || c.read.buf.nextRead <= c.read.buf.size {
 			t.Fatal(err, c.read.buf.nextRead)
 		}
-		go p.Write(wireBytes([]wireFrame{pingFrame(strings.Repeat("p", 100))}, true)[:maxHeaderSize])
+		go p.Write(wiretest.Encode([]wireFrame{pingFrame(strings.Repeat("p", 100))}, true)[:maxHeaderSize])
 		c.SetReadDeadline(time.Now().Add(time.Minute))
 		wantDeadline(t, readErr(c), false)
 		if n := len(c.read.buf.buf.b); n > defaultBufferSize {
@@ -232,11 +234,11 @@ func TestPeakMemory(t *testing.T) {
 	const limit = 16 << 20
 	var bomb []byte // inflates to 64 MiB
 	zeros := deflatedFrame(strings.Repeat("\x00", 64<<20))
-	bomb = wireBytes([]wireFrame{zeros}, true)
+	bomb = wiretest.Encode([]wireFrame{zeros}, true)
 	piece := frame(0x00, strings.Repeat("x", 1<<20))
-	fragments := wireBytes([]wireFrame{frame(0x02, "")}, true)
+	fragments := wiretest.Encode([]wireFrame{frame(0x02, "")}, true)
 	for range 17 {
-		fragments = append(fragments, wireBytes([]wireFrame{piece}, true)...)
+		fragments = append(fragments, wiretest.Encode([]wireFrame{piece}, true)...)
 	}
 	for name, stream := range map[string][]byte{"compressed": bomb, "fragmented": fragments} {
 		for method, read := range map[string]func(c *Conn) error{
@@ -252,7 +254,7 @@ func TestPeakMemory(t *testing.T) {
 				runtime.GC()
 				var before, m runtime.MemStats
 				runtime.ReadMemStats(&before)
-				c := newConn(&scriptConn{script: stream}, wireConfig(true, true, false))
+				c := newConn(&wiretest.ScriptConn{Script: stream}, wireConfig(true, true, false))
 				c.SetReadLimit(limit)
 				if err := read(c); err != ErrReadLimit {
 					t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // All times are those of a synctest bubble, so the waits are exact and cost nothing.
@@ -49,7 +51,7 @@ func acceptFor(c net.Conn, r *http.Request, d time.Duration, frames ...wireFrame
 	c.SetReadDeadline(time.Now().Add(d))
 	io.Copy(io.Discard, c)
 	c.SetReadDeadline(time.Time{})
-	c.Write(wireBytes(frames, false))
+	c.Write(wiretest.Encode(frames, false))
 	if len(frames) > 0 {
 		io.Copy(io.Discard, c)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // shutdown calls Shutdown(ctx, 1000, "bye") in a goroutine.
@@ -106,7 +108,7 @@ func TestShutdownFlood(t *testing.T) {
 		p.drain()
 		flood := async(func() error {
 			for {
-				if _, err := p.Write(wireBytes([]wireFrame{textFrame("more"), pingFrame("")}, true)); err != nil {
+				if _, err := p.Write(wiretest.Encode([]wireFrame{textFrame("more"), pingFrame("")}, true)); err != nil {
 					return err
 				}
 				<-time.After(5 * time.Millisecond)
@@ -131,7 +133,7 @@ func TestShutdownFails(t *testing.T) {
 		want func(err error) bool
 	}{
 		{"EOF", func(p *peer) { p.Close() }, func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
-		{"cut message", func(p *peer) { p.send(textFrame("abc").cut(7)); p.Close() },
+		{"cut message", func(p *peer) { p.send(textFrame("abc").Cut(7)); p.Close() },
 			func(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) }},
 		{"protocol error", func(p *peer) { p.send(frame(0x83, "")) },
 			func(err error) bool { var pe *ProtocolError; return errors.As(err, &pe) }},

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // interop/ has the test of net.Conn's contract from golang.org/x/net, over TCP, TLS and Pipe.
@@ -52,7 +54,7 @@ func wantBytes(t *testing.T, r io.Reader, want string) {
 	t.Helper()
 	p := make([]byte, len(want))
 	if _, err := io.ReadFull(r, p); err != nil || string(p) != want {
-		t.Errorf("read %s, %v, want %s", shortened(string(p)), err, shortened(want))
+		t.Errorf("read %s, %v, want %s", wiretest.Shortened(string(p)), err, wiretest.Shortened(want))
 	}
 }
 
@@ -197,8 +199,8 @@ func TestStreamOtherType(t *testing.T) {
 			p.send(f)
 			done := async(func() error { _, err := s.Read(make([]byte, 10)); return err })
 			got, err := p.next()
-			if err != nil || got.first != 0x88 || !strings.HasPrefix(got.payload, "\x03\xeb") {
-				t.Errorf("the peer got %02x %q, %v, want a close frame with 1003", got.first, got.payload, err)
+			if err != nil || got.First != 0x88 || !strings.HasPrefix(got.Payload, "\x03\xeb") {
+				t.Errorf("the peer got %02x %q, %v, want a close frame with 1003", got.First, got.Payload, err)
 			}
 			p.Close()
 			var v *ProtocolError
@@ -232,7 +234,7 @@ func TestStreamReadDeadline(t *testing.T) {
 				c, p := play(t, a, b, wireConfig(true, true, true))
 				s := c.Stream(BinaryMessage)
 				p.drain()
-				wire := wireBytes(append(frames, closeFrame(1000, "")), true)
+				wire := wiretest.Encode(append(frames, closeFrame(1000, "")), true)
 				got := ""
 				for _, b := range wire {
 					s.SetReadDeadline(time.Now().Add(time.Second))
@@ -262,12 +264,12 @@ func playWithoutDeadlines(t testing.TB, a, b net.Conn, cfg connConfig) (*Conn, *
 
 // fragments cuts a frame into n.
 func fragments(f wireFrame, n int) (all []wireFrame) {
-	first, size := f.first&^finBit, len(f.payload)/n
+	first, size := f.First&^finBit, len(f.Payload)/n
 	for range n - 1 {
-		all = append(all, frame(first, f.payload[:size]))
-		first, f.payload = 0, f.payload[size:]
+		all = append(all, frame(first, f.Payload[:size]))
+		first, f.Payload = 0, f.Payload[size:]
 	}
-	return append(all, frame(first|finBit, f.payload))
+	return append(all, frame(first|finBit, f.Payload))
 }
 
 // What Writes that time out say they have taken arrives, once and in order, and nothing else does.
@@ -358,8 +360,8 @@ func TestStreamOverTCP(t *testing.T) {
 func TestStreamCompressesOverTCP(t *testing.T) {
 	c, p := overTCP(t, ConnOptions{EnableCompression: true}.serverConfig())
 	c.Stream(BinaryMessage).Write(bytes.Repeat([]byte("abc"), 1000))
-	if f, err := p.next(); err != nil || f.first != finBit|rsv1Bit|BinaryMessage || len(f.payload) > 100 {
-		t.Errorf("frame %02x of %d bytes, %v, want a compressed one", f.first, len(f.payload), err)
+	if f, err := p.next(); err != nil || f.First != finBit|rsv1Bit|BinaryMessage || len(f.Payload) > 100 {
+		t.Errorf("frame %02x of %d bytes, %v, want a compressed one", f.First, len(f.Payload), err)
 	}
 }
 
@@ -373,7 +375,7 @@ func TestStreamLeavesReadMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := newPipe()
 		c, p := play(t, a, b, connConfig{isServer: true})
-		p.send(binaryFrame("stream"), binaryFrame("cut").cut(8))
+		p.send(binaryFrame("stream"), binaryFrame("cut").Cut(8))
 		wantBytes(t, c.Stream(BinaryMessage), "stream")
 		c.SetReadDeadline(time.Now().Add(time.Second))
 		wantDeadline(t, readErr(c), false)
@@ -517,7 +519,7 @@ func TestStreamClose(t *testing.T) {
 	} {
 		bubble(t, "inside a message, "+name, func(t *testing.T) {
 			s, p := playedStream(t, ConnOptions{EnableCompression: true})
-			wire := wireBytes([]wireFrame{f}, true)
+			wire := wiretest.Encode([]wireFrame{f}, true)
 			p.Write(wire[:len(wire)-4])
 			read := async(func() error {
 				_, err := io.Copy(io.Discard, s)
@@ -805,7 +807,7 @@ func TestErr(t *testing.T) {
 			p.send(closeFrame(1000, ""))
 		}, func(err error) bool { return IsCloseError(err, 1000) }},
 		"deadline inside a message": {func(c *Conn, p *peer) {
-			p.send(textFrame("abc").cut(7))
+			p.send(textFrame("abc").Cut(7))
 			c.SetReadDeadline(time.Now().Add(time.Second))
 		}, func(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }},
 		"a handler": {func(c *Conn, p *peer) {

@@ -1,8 +1,7 @@
 package websocket
 
 // Connections for tests: a Conn whose far end is played by hand, over a pipe, TCP or TLS, and a
-// net.Conn that keeps what is written to it, that plays a script, that sends the same again and
-// again.
+// net.Conn that keeps what is written to it, that sends the same again and again.
 
 import (
 	"bufio"
@@ -19,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // A peer is the far end of a connection, played by hand.
@@ -34,10 +35,10 @@ func newPeer(t testing.TB, nc net.Conn, client bool) *peer {
 }
 
 // send writes the frames at once. What cannot be sent the other end will miss.
-func (p *peer) send(frames ...wireFrame) { p.Write(wireBytes(frames, p.client)) }
+func (p *peer) send(frames ...wireFrame) { p.Write(wiretest.Encode(frames, p.client)) }
 
 // next reads a frame.
-func (p *peer) next() (wireFrame, error) { return readFrame(p.br, !p.client) }
+func (p *peer) next() (wireFrame, error) { return wiretest.Read(p.br, !p.client) }
 
 // expect reads frames and compares them.
 func (p *peer) expect(want ...wireFrame) {
@@ -45,11 +46,11 @@ func (p *peer) expect(want ...wireFrame) {
 	for _, w := range want {
 		f, err := p.next()
 		if err != nil {
-			p.t.Errorf("peer: %v, want the frame %02x %s", err, w.first, shortened(w.payload))
+			p.t.Errorf("peer: %v, want the frame %02x %s", err, w.First, wiretest.Shortened(w.Payload))
 			return
 		}
-		if f.first != w.first || f.payload != w.payload {
-			p.t.Errorf("peer: frame %02x %s, want %02x %s", f.first, shortened(f.payload), w.first, shortened(w.payload))
+		if f.First != w.First || f.Payload != w.Payload {
+			p.t.Errorf("peer: frame %02x %s, want %02x %s", f.First, wiretest.Shortened(f.Payload), w.First, wiretest.Shortened(w.Payload))
 		}
 	}
 }
@@ -58,7 +59,7 @@ func (p *peer) expect(want ...wireFrame) {
 func (p *peer) expectEOF() {
 	p.t.Helper()
 	if f, err := p.next(); err != io.EOF {
-		p.t.Errorf("peer: frame %02x %s, %v, want EOF", f.first, shortened(f.payload), err)
+		p.t.Errorf("peer: frame %02x %s, %v, want EOF", f.First, wiretest.Shortened(f.Payload), err)
 	}
 }
 
@@ -232,7 +233,7 @@ func asyncRead(c *Conn) <-chan outcome {
 func wantRead(t *testing.T, c *Conn, want string) {
 	t.Helper()
 	if data, err := readOne(c); data != want || err != nil {
-		t.Errorf("read %s, %v, want %s", shortened(data), err, shortened(want))
+		t.Errorf("read %s, %v, want %s", wiretest.Shortened(data), err, wiretest.Shortened(want))
 	}
 }
 
@@ -282,7 +283,7 @@ func (s *sink) take(t testing.TB, client bool) [][]wireFrame {
 	defer s.mu.Unlock()
 	var all [][]wireFrame
 	for _, w := range s.writes {
-		frames, err := parseWire([]byte(w), client)
+		frames, err := wiretest.Decode([]byte(w), client)
 		if err != nil {
 			t.Errorf("a write does not end at the end of a frame: %v", err)
 		}
@@ -300,7 +301,7 @@ func (s *sink) wantWrites(t testing.TB, client bool, want ...string) {
 	for _, frames := range s.take(t, client) {
 		var payloads []string
 		for _, f := range frames {
-			payloads = append(payloads, f.payload)
+			payloads = append(payloads, f.Payload)
 		}
 		got = append(got, strings.Join(payloads, " "))
 	}
@@ -314,7 +315,7 @@ func (s *sink) wantWrites(t testing.TB, client bool, want ...string) {
 func sunk(t testing.TB, cfg connConfig, received ...wireFrame) (*Conn, *sink, *peer) {
 	a, b := net.Pipe()
 	s := &sink{Conn: a}
-	cfg.buffered = wireBytes(received, cfg.isServer)
+	cfg.buffered = wiretest.Encode(received, cfg.isServer)
 	c, p := play(t, s, b, cfg)
 	return c, s, p
 }
@@ -333,72 +334,6 @@ func (p *peer) expectEnd() {
 		p.t.Error("the connection is still open")
 	}
 }
-
-// A scriptConn is a net.Conn whose peer has already sent everything and reads everything.
-type scriptConn struct {
-	script []byte
-	size   func() int // how much the next Read returns; nil: as much as it can
-	settle func()     // called before each Read; may be nil
-
-	mu      sync.Mutex
-	written []byte
-	closed  bool
-}
-
-type scriptAddr struct{}
-
-func (scriptAddr) Network() string { return "script" }
-func (scriptAddr) String() string  { return "script" }
-
-func (c *scriptConn) Read(p []byte) (int, error) {
-	if c.settle != nil {
-		c.settle()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return 0, net.ErrClosed
-	case len(c.script) == 0:
-		return 0, io.EOF
-	}
-	if c.size != nil {
-		p = p[:min(len(p), c.size())]
-	}
-	n := copy(p, c.script)
-	c.script = c.script[n:]
-	return n, nil
-}
-
-func (c *scriptConn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return 0, net.ErrClosed
-	}
-	c.written = append(c.written, p...)
-	return len(p), nil
-}
-
-func (c *scriptConn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	return nil
-}
-
-// sent is what was written so far.
-func (c *scriptConn) sent() []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.written)
-}
-
-func (c *scriptConn) LocalAddr() net.Addr              { return scriptAddr{} }
-func (c *scriptConn) RemoteAddr() net.Addr             { return scriptAddr{} }
-func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
-func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
 
 // A loopConn is a net.Conn whose peer sends the same bytes again and again, step bytes at a time,
 // and takes everything.

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // A traceLog is what a Trace was told, in order.
@@ -327,7 +329,7 @@ func TestTracePing(t *testing.T) {
 			_, f := nextPing(t, p, time.Now())
 			p.send(pongFrame("another"))
 			time.Sleep(rtt)
-			p.send(pongFrame(f.payload), pongFrame(f.payload))
+			p.send(pongFrame(f.Payload), pongFrame(f.Payload))
 			if err := ended(t, "Ping", done); err != nil {
 				t.Error(err)
 			}
@@ -352,7 +354,7 @@ func TestTracePing(t *testing.T) {
 			_, f := nextPing(t, p, time.Now())
 			time.Sleep(time.Second)
 			// An unsolicited pong, and one more than was asked for, tell of no round trip.
-			p.send(pongFrame(""), pongFrame(f.payload), pongFrame(f.payload))
+			p.send(pongFrame(""), pongFrame(f.Payload), pongFrame(f.Payload))
 			synctest.Wait()
 			l.want(t, "ping 1s")
 		}
@@ -372,7 +374,7 @@ func TestTracePing(t *testing.T) {
 		first := time.Now()
 		p.send(textFrame("busy"))
 		_, f := nextPing(t, p, start)
-		p.send(pongFrame(f.payload))
+		p.send(pongFrame(f.Payload))
 		synctest.Wait()
 		l.want(t, "in type 1 size 4", fmt.Sprint("ping ", time.Since(first)))
 	})
@@ -592,16 +594,16 @@ func TestTraceHandle(t *testing.T) {
 	})
 	text := strings.Repeat("abc", 1000)
 	whole := deflatedFrame(text)
-	head := frame(rsv1Bit|BinaryMessage, whole.payload[:3])
+	head := frame(rsv1Bit|BinaryMessage, whole.Payload[:3])
 	p.send(head)
-	p.send(frame(finBit, whole.payload[3:]), textFrame("second"))
+	p.send(frame(finBit, whole.Payload[3:]), textFrame("second"))
 	for _, want := range []string{text, "second"} {
 		if s := <-got; s != want {
-			t.Errorf("handled %s, want %s", shortened(s), shortened(want))
+			t.Errorf("handled %s, want %s", wiretest.Shortened(s), wiretest.Shortened(want))
 		}
 	}
 	l.want(t, "in type 2 size 3000", "in type 1 size 6")
-	if wire := 2*(2+4) + len(whole.payload) + (2 + 4 + 6); l.wire[0] != wire {
+	if wire := 2*(2+4) + len(whole.Payload) + (2 + 4 + 6); l.wire[0] != wire {
 		t.Errorf("%d bytes on the connection, want %d", l.wire[0], wire)
 	}
 	p.send(closeFrame(4001, ""))

@@ -147,6 +147,6 @@ func (p *peer) compressed(opcode byte, data string, fragment int) []wireFrame {
 		fragment = len(z)
 	}
 	frames := inFragments(opcode, cutEvery(fragment, z)...)
-	frames[0].first |= rsv1
+	frames[0].First |= rsv1
 	return slices.Clip(frames)
 }

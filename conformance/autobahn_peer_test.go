@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // patience bounds what a peer does, so that a test that would hang fails.
@@ -74,9 +76,9 @@ func (p *peer) start() {
 // encode returns the bytes of frames.
 func (p *peer) encode(frames ...wireFrame) []byte {
 	for _, f := range frames {
-		p.closed = p.closed || f.first&0x0f == opClose
+		p.closed = p.closed || f.First&0x0f == opClose
 	}
-	return wireBytes(frames, p.client)
+	return wiretest.Encode(frames, p.client)
 }
 
 // write sends bytes, chop at a time, or all at once if chop is 0. Errors are for the events to
@@ -156,8 +158,8 @@ func broken(format string, args ...any) event {
 func (p *peer) read() event {
 	kind, compressed, data := byte(0), false, []byte(nil)
 	for {
-		f, err := readFrame(p.br, !p.client)
-		first, payload := f.first, f.payload
+		f, err := wiretest.Read(p.br, !p.client)
+		first, payload := f.First, f.Payload
 		if err == io.EOF && kind == 0 {
 			return event{kind: gotEOF}
 		}

@@ -128,7 +128,7 @@ func pingCases() []testCase {
 
 func reservedCases() []testCase {
 	// withRSV sets the three reserved bits to a number from 1 to 7.
-	withRSV := func(f wireFrame, rsv byte) wireFrame { return frame(f.first|rsv<<4, f.payload) }
+	withRSV := func(f wireFrame, rsv byte) wireFrame { return frame(f.First|rsv<<4, f.Payload) }
 	first := func(rsv byte) []wireFrame {
 		return frames(textFrame(hello), withRSV(textFrame(hello), rsv), pingFrame(""))
 	}

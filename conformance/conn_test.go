@@ -5,7 +5,6 @@ package conformance_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha1"
 	"encoding/base64"
@@ -14,107 +13,11 @@ import (
 	"net/http"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/tautws/websocket"
+	"github.com/tautws/websocket/internal/wiretest"
 )
-
-// A scriptConn is a net.Conn whose peer has already sent everything and reads everything. A
-// client's peer answers the handshake first.
-type scriptConn struct {
-	beforeRead func() // called before each Read; may be nil
-
-	mu       sync.Mutex
-	ready    sync.Cond // of changes of script and closed
-	script   []byte
-	answered bool                    // the script can be read
-	head     int                     // bytes of the handshake at its beginning, which come alone
-	size     func() int              // how much the next Read returns; nil: as much as it can
-	response func(key string) string // to a client's request
-	written  []byte
-	closed   bool
-}
-
-type scriptAddr struct{}
-
-func (scriptAddr) Network() string { return "script" }
-func (scriptAddr) String() string  { return "script" }
-
-func (c *scriptConn) Read(p []byte) (int, error) {
-	if c.beforeRead != nil {
-		c.beforeRead()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.answered && !c.closed {
-		c.ready.Wait()
-	}
-	switch {
-	case c.closed:
-		return 0, net.ErrClosed
-	case len(c.script) == 0:
-		return 0, io.EOF
-	case c.head > 0:
-		p = p[:min(len(p), c.head)]
-	case c.size != nil:
-		p = p[:min(len(p), c.size())]
-	}
-	n := copy(p, c.script)
-	c.script = c.script[n:]
-	c.head = max(c.head-n, 0)
-	return n, nil
-}
-
-func (c *scriptConn) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return 0, net.ErrClosed
-	}
-	c.written = append(c.written, p...)
-	if !c.answered && bytes.HasSuffix(c.written, []byte("\r\n\r\n")) {
-		_, key, _ := strings.Cut(string(c.written), "\r\nSec-WebSocket-Key: ")
-		key, _, _ = strings.Cut(key, "\r\n")
-		response := c.response(key)
-		c.script = append([]byte(response), c.script...)
-		if c.head > 0 {
-			c.head = len(response)
-		}
-		c.answered = true
-		c.ready.Broadcast()
-	}
-	return len(p), nil
-}
-
-func (c *scriptConn) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
-	c.ready.Broadcast()
-	return nil
-}
-
-// sent is what was written so far, since the handshake.
-func (c *scriptConn) sent() []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.written)
-}
-
-// begin ends the handshake: what was written is forgotten.
-func (c *scriptConn) begin(beforeRead func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.written, c.beforeRead = nil, beforeRead
-}
-
-func (c *scriptConn) LocalAddr() net.Addr              { return scriptAddr{} }
-func (c *scriptConn) RemoteAddr() net.Addr             { return scriptAddr{} }
-func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
-func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
 
 // A scriptWriter is the http.ResponseWriter of a request that came over nc.
 type scriptWriter struct {
@@ -211,11 +114,10 @@ func (s setup) dialer() *websocket.Dialer {
 }
 
 // open returns a connection whose peer sends the script.
-func (s setup) open(script []byte) (*websocket.Conn, *scriptConn, error) {
-	nc := &scriptConn{script: script, response: s.response, answered: s.server}
-	nc.ready.L = &nc.mu
+func (s setup) open(script []byte) (*websocket.Conn, *wiretest.ScriptConn, error) {
+	nc := &wiretest.ScriptConn{Script: script}
 	if s.chunking.size != nil {
-		nc.size = s.chunking.size(script)
+		nc.Size = s.chunking.size(script)
 	}
 	var c *websocket.Conn
 	var err error
@@ -224,12 +126,13 @@ func (s setup) open(script []byte) (*websocket.Conn, *scriptConn, error) {
 	} else {
 		c, err = s.dial(nc)
 	}
-	nc.begin(s.beforeRead)
+	nc.Forget()
+	nc.BeforeRead = s.beforeRead
 	return c, nc, err
 }
 
 // upgrade opens the server's end of nc.
-func (s setup) upgrade(nc *scriptConn) (*websocket.Conn, error) {
+func (s setup) upgrade(nc *wiretest.ScriptConn) (*websocket.Conn, error) {
 	r, err := http.NewRequest(http.MethodGet, "http://example.com/", nil)
 	if err != nil {
 		return nil, err
@@ -248,10 +151,8 @@ func (s setup) upgrade(nc *scriptConn) (*websocket.Conn, error) {
 }
 
 // dial opens the client's end of nc.
-func (s setup) dial(nc *scriptConn) (*websocket.Conn, error) {
-	if !s.chunking.early {
-		nc.head = 1
-	}
+func (s setup) dial(nc *wiretest.ScriptConn) (*websocket.Conn, error) {
+	nc.Response, nc.Early = s.response, s.chunking.early
 	d := s.dialer()
 	d.NetDialContext = func(context.Context, string, string) (net.Conn, error) { return nc, nil }
 	c, _, err := d.Dial("ws://example.com/", nil)

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // A window is what was agreed on for the messages of one end.
@@ -369,14 +371,14 @@ func TestDeflaterAndInflater(t *testing.T) {
 			for _, text := range texts {
 				payload := d.message(text)
 				if got, err := z.message(payload); got != text || err != nil {
-					t.Fatalf("%+v, %s: %s, %v", w, shortened(text), shortened(got), err)
+					t.Fatalf("%+v, %s: %s, %v", w, wiretest.Shortened(text), wiretest.Shortened(got), err)
 				}
 				if takeover {
 					continue
 				}
 				r := flate.NewReader(strings.NewReader(payload + "\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
 				if got, err := io.ReadAll(r); string(got) != text || err != nil {
-					t.Fatalf("%+v, %s: compress/flate reads %s, %v", w, shortened(text), shortened(string(got)), err)
+					t.Fatalf("%+v, %s: compress/flate reads %s, %v", w, wiretest.Shortened(text), wiretest.Shortened(string(got)), err)
 				}
 			}
 		}
@@ -394,7 +396,7 @@ func TestDeflaterAndInflater(t *testing.T) {
 			fw.Flush()
 			payload := strings.TrimSuffix(b.String(), "\x00\x00\xff\xff")
 			if got, err := z.message(payload); got != text || err != nil {
-				t.Fatalf("level %d, %s: %s, %v", level, shortened(text), shortened(got), err)
+				t.Fatalf("level %d, %s: %s, %v", level, wiretest.Shortened(text), wiretest.Shortened(got), err)
 			}
 		}
 	}

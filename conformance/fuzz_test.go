@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tautws/websocket"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // The bits of a fuzzed configuration. Those above them choose a style of reading.
@@ -51,7 +52,7 @@ func addWireTable(f *testing.F, args ...any) {
 			if row.takeover {
 				flags |= fuzzTakeover
 			}
-			if b := wireBytes(row.in, server); len(b) < 2000 {
+			if b := wiretest.Encode(row.in, server); len(b) < 2000 {
 				f.Add(append([]any{b, flags}, args...)...)
 			}
 		}
@@ -61,8 +62,8 @@ func addWireTable(f *testing.F, args ...any) {
 		if s.deflate {
 			flags |= fuzzDeflate
 		}
-		f.Add(append([]any{wireBytes(s.frames, true), flags}, args...)...)
-		f.Add(append([]any{wireBytes(s.frames, false), flags &^ fuzzServer}, args...)...)
+		f.Add(append([]any{wiretest.Encode(s.frames, true), flags}, args...)...)
+		f.Add(append([]any{wiretest.Encode(s.frames, false), flags &^ fuzzServer}, args...)...)
 	}
 }
 
@@ -156,12 +157,12 @@ func readChunks(t *testing.T, b []byte, flags byte, chunks chunking) string {
 	c.SetPongHandler(func(s string) error { control = append(control, "pong "+s); return nil })
 	messages, err := fuzzStyle(flags).read(c)
 	c.Close()
-	sent, wrong := parseWire(nc.sent(), flags&fuzzServer == 0)
+	sent, wrong := wiretest.Decode(nc.Sent(), flags&fuzzServer == 0)
 	var all strings.Builder
 	for _, m := range messages {
 		fmt.Fprintf(&all, "%d %q\n", m.messageType, m.data)
 	}
-	fmt.Fprintf(&all, "%q\n%T %v\n%q %v", control, err, err, payloads(sent), wrong)
+	fmt.Fprintf(&all, "%q\n%T %v\n%q %v", control, err, err, wiretest.Payloads(sent), wrong)
 	return all.String()
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/tautws/websocket"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // exampleRequest is the handshake of RFC 6455 §1.2.
@@ -39,10 +40,9 @@ func TestExampleConversation(t *testing.T) {
 		"\x89\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58" + // ping "Hello"
 		"\x88\x82\x00\x00\x00\x00\x03\xe8" // close 1000
 	synctest.Test(t, func(t *testing.T) {
-		nc := &scriptConn{script: []byte(exampleRequest + frames), answered: true}
-		nc.ready.L = &nc.mu
+		nc := &wiretest.ScriptConn{Script: []byte(exampleRequest + frames)}
 		size := len(exampleRequest)
-		nc.size = func() int { n := size; size = len(frames); return n }
+		nc.Size = func() int { n := size; size = len(frames); return n }
 		buf := bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc))
 		r, err := http.ReadRequest(buf.Reader)
 		if err != nil {
@@ -54,7 +54,7 @@ func TestExampleConversation(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if got := string(nc.sent()); got != exampleResponse {
+		if got := string(nc.Sent()); got != exampleResponse {
 			t.Errorf("response %q, want %q", got, exampleResponse)
 		}
 		if got := c.Subprotocol(); got != "chat" {
@@ -71,7 +71,7 @@ func TestExampleConversation(t *testing.T) {
 			t.Errorf("error %v, want close 1000", err)
 		}
 		want := exampleResponse + "\x81\x05Hello" + "\x8a\x05Hello" + "\x88\x02\x03\xe8"
-		if got := string(nc.sent()); got != want {
+		if got := string(nc.Sent()); got != want {
 			t.Errorf("sent %q, want %q", got, want)
 		}
 	})
@@ -133,14 +133,14 @@ func TestFrameExamples(t *testing.T) {
 			if err := test.write(c); err != nil {
 				t.Fatal(err)
 			}
-			got := nc.sent()
+			got := nc.Sent()
 			if test.client {
 				// Its masking key is new. The RFC's takes its place.
-				frames, err := parseWire(got, true)
+				frames, err := wiretest.Decode(got, true)
 				if err != nil || len(frames) != 1 {
 					t.Fatalf("sent % x: %v", got, err)
 				}
-				got = frames[0].append(nil, true, [4]byte([]byte(test.bytes)[2:]))
+				got = frames[0].Append(nil, true, [4]byte([]byte(test.bytes)[2:]))
 			}
 			if string(got) != test.bytes {
 				t.Errorf("sent % .40x, want % .40x", got, test.bytes)
@@ -198,7 +198,7 @@ func TestFragmentsWritten(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		frames, err := parseWire(nc.sent(), !server)
+		frames, err := wiretest.Decode(nc.Sent(), !server)
 		if err != nil || len(frames) < 3 {
 			t.Fatalf("%d frames, %v", len(frames), err)
 		}
@@ -211,13 +211,13 @@ func TestFragmentsWritten(t *testing.T) {
 			if i == len(frames)-1 {
 				first |= fin
 			}
-			if f.first != first {
-				t.Errorf("frame %d of %d begins with %02x, want %02x", i, len(frames), f.first, first)
+			if f.First != first {
+				t.Errorf("frame %d of %d begins with %02x, want %02x", i, len(frames), f.First, first)
 			}
-			got.WriteString(f.payload)
+			got.WriteString(f.Payload)
 		}
 		if got.String() != want {
-			t.Errorf("sent %s, want %s", shortened(got.String()), shortened(want))
+			t.Errorf("sent %s, want %s", wiretest.Shortened(got.String()), wiretest.Shortened(want))
 		}
 		c.Close()
 	}
@@ -243,25 +243,25 @@ func TestDeflatedFramesWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.Close()
-			frames, err := parseWire(nc.sent(), !server)
+			frames, err := wiretest.Decode(nc.Sent(), !server)
 			if err != nil || len(frames) != 4 {
 				t.Fatalf("%d frames, %v", len(frames), err)
 			}
 			z := inflater{window: window{15, takeover}}
 			for i, f := range frames[:3] {
-				if f.first != 0xc1 {
-					t.Errorf("message %d begins with %02x, want c1", i, f.first)
+				if f.First != 0xc1 {
+					t.Errorf("message %d begins with %02x, want c1", i, f.First)
 				}
-				if got, err := z.message(f.payload); got != text || err != nil {
-					t.Errorf("message %d: %s, %v", i, shortened(got), err)
+				if got, err := z.message(f.Payload); got != text || err != nil {
+					t.Errorf("message %d: %s, %v", i, wiretest.Shortened(got), err)
 				}
 				alone := inflater{window: window{15, false}}
-				if _, err := alone.message(f.payload); (err != nil) != (takeover && i > 0) {
+				if _, err := alone.message(f.Payload); (err != nil) != (takeover && i > 0) {
 					t.Errorf("takeover %v, message %d inflated without the earlier ones: %v", takeover, i, err)
 				}
 			}
-			if f := frames[3]; f.first != 0x81 || f.payload != "a" {
-				t.Errorf("frame %02x %s, want 81 a", f.first, f.payload)
+			if f := frames[3]; f.First != 0x81 || f.Payload != "a" {
+				t.Errorf("frame %02x %s, want 81 a", f.First, f.Payload)
 			}
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tautws/websocket"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // A wireRow is one rule of the protocol: what comes in, and all that follows.
@@ -53,7 +54,7 @@ type wireMessage struct {
 }
 
 func (m wireMessage) String() string {
-	return fmt.Sprintf("{%d %s}", m.messageType, shortened(m.data))
+	return fmt.Sprintf("{%d %s}", m.messageType, wiretest.Shortened(m.data))
 }
 
 func texts(data ...string) []wireMessage    { return wireMessages(websocket.TextMessage, data) }
@@ -223,7 +224,7 @@ func setLimit(c *websocket.Conn, limit int64) {
 }
 
 // readAll reads until the connection ends.
-func (s setup) readAll(c *websocket.Conn, nc *scriptConn, limit int64, style wireStyle) (wireResult, error) {
+func (s setup) readAll(c *websocket.Conn, nc *wiretest.ScriptConn, limit int64, style wireStyle) (wireResult, error) {
 	setLimit(c, limit)
 	res := wireResult{style: style}
 	res.messages, res.err = style.read(c)
@@ -232,19 +233,19 @@ func (s setup) readAll(c *websocket.Conn, nc *scriptConn, limit int64, style wir
 		s.beforeRead()
 	}
 	c.Flush()
-	before := nc.sent()
+	before := nc.Sent()
 	res.writeErr = c.WriteMessage(websocket.TextMessage, []byte("late"))
 	if res.writeErr != nil {
 		if err := res.lateWrites(c); err != nil {
 			return res, err
 		}
-		if after := nc.sent(); !bytes.Equal(before, after) {
+		if after := nc.Sent(); !bytes.Equal(before, after) {
 			return res, fmt.Errorf("a refused write wrote % x", after[len(before):])
 		}
 	}
 	c.Close()
 	var err error
-	res.sent, err = parseWire(before, !s.server)
+	res.sent, err = wiretest.Decode(before, !s.server)
 	return res, err
 }
 
@@ -284,14 +285,14 @@ func (r *wireResult) check() error {
 		return errors.New("no error from a write after Close")
 	}
 	for i, f := range r.sent {
-		if f.first == 0x88 && i < len(r.sent)-1 {
-			return fmt.Errorf("frames behind the close frame: %q", payloads(r.sent[i+1:]))
+		if f.First == 0x88 && i < len(r.sent)-1 {
+			return fmt.Errorf("frames behind the close frame: %q", wiretest.Payloads(r.sent[i+1:]))
 		}
-		if f.first != 0x88 && f.first != 0x8a {
-			return fmt.Errorf("reply with first byte %02x", f.first)
+		if f.First != 0x88 && f.First != 0x8a {
+			return fmt.Errorf("reply with first byte %02x", f.First)
 		}
-		if len(f.payload) > 125 {
-			return fmt.Errorf("control frame of %d bytes", len(f.payload))
+		if len(f.Payload) > 125 {
+			return fmt.Errorf("control frame of %d bytes", len(f.Payload))
 		}
 	}
 	var want []wireFrame
@@ -314,11 +315,11 @@ func (r *wireResult) check() error {
 		return fmt.Errorf("errors.Is(%v, io.ErrUnexpectedEOF) is %v", r.err, want != nil)
 	}
 	var got []wireFrame
-	if n := len(r.sent); n > 0 && r.sent[n-1].first == 0x88 {
+	if n := len(r.sent); n > 0 && r.sent[n-1].First == 0x88 {
 		got = r.sent[n-1:]
 	}
-	if len(got) != len(want) || len(got) > 0 && !strings.HasPrefix(got[0].payload, want[0].payload) {
-		return fmt.Errorf("close frame %q for the error %v", payloads(got), r.err)
+	if len(got) != len(want) || len(got) > 0 && !strings.HasPrefix(got[0].Payload, want[0].Payload) {
+		return fmt.Errorf("close frame %q for the error %v", wiretest.Payloads(got), r.err)
 	}
 	if want != nil && !r.style.closes && r.writeErr != websocket.ErrCloseSent {
 		return fmt.Errorf("write behind the close frame: %v, want websocket.ErrCloseSent", r.writeErr)
@@ -332,7 +333,7 @@ func (row *wireRow) run(server bool, chunks chunking, style wireStyle) error {
 	if len(row.back) > 0 {
 		s.beforeRead = synctest.Wait
 	}
-	res, err := s.play(wireBytes(row.in, server), row.limit, style)
+	res, err := s.play(wiretest.Encode(row.in, server), row.limit, style)
 	if err == nil {
 		err = res.check()
 	}
@@ -342,8 +343,8 @@ func (row *wireRow) run(server bool, chunks chunking, style wireStyle) error {
 	if err := row.checkRead(res.messages, res.err); err != nil {
 		return err
 	}
-	if want := slices.Concat(row.back, row.ending().reply); !sameFrames(res.sent, want) {
-		return fmt.Errorf("sent %q, want %q", payloads(res.sent), payloads(want))
+	if want := slices.Concat(row.back, row.ending().reply); !wiretest.Equal(res.sent, want) {
+		return fmt.Errorf("sent %q, want %q", wiretest.Payloads(res.sent), wiretest.Payloads(want))
 	}
 	return nil
 }

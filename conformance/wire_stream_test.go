@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tautws/websocket"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 // A wireStream is a valid stream and the messages in it. They are given with the number of the
@@ -46,7 +47,7 @@ var wireStreams = []wireStream{
 // whole is how many messages the first n bytes of the stream hold.
 func (s *wireStream) whole(n int, server bool) int {
 	for i, end := range s.ends {
-		if len(wireBytes(s.frames[:end+1], server)) > n {
+		if len(wiretest.Encode(s.frames[:end+1], server)) > n {
 			return i
 		}
 	}
@@ -65,7 +66,7 @@ func (s *wireStream) play(b []byte, server bool, chunks chunking, style wireStyl
 // each runs f for the streams in both roles.
 func (s *wireStream) each(t *testing.T, f func(t *testing.T, b []byte, server bool)) {
 	for _, server := range []bool{true, false} {
-		t.Run(fmt.Sprintf("%s, server %v", s.name, server), func(t *testing.T) { f(t, wireBytes(s.frames, server), server) })
+		t.Run(fmt.Sprintf("%s, server %v", s.name, server), func(t *testing.T) { f(t, wiretest.Encode(s.frames, server), server) })
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tautws/websocket"
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 func TestWireTCP(t *testing.T) {
@@ -72,7 +73,7 @@ func (s setup) openTCP(script []byte) (*websocket.Conn, <-chan received, error) 
 		s.chunking.write(theirs, script)
 		theirs.(*net.TCPConn).CloseWrite()
 		for {
-			f, err := readFrame(br, !s.server)
+			f, err := wiretest.Read(br, !s.server)
 			if err == io.EOF {
 				return
 			}
@@ -130,7 +131,7 @@ func (row *wireRow) runTCP(server bool, style wireStyle, chunks chunking) error 
 		row = &collected
 	}
 	s := setup{server: server, deflate: row.deflate, takeover: row.takeover, chunking: chunks}
-	c, done, err := s.openTCP(wireBytes(row.in, server))
+	c, done, err := s.openTCP(wiretest.Encode(row.in, server))
 	if err != nil {
 		return fmt.Errorf("handshake: %w", err)
 	}
@@ -145,15 +146,15 @@ func (row *wireRow) runTCP(server bool, style wireStyle, chunks chunking) error 
 		return err
 	}
 	// A pong may be left out if a later ping is answered (RFC 6455 §5.5.3).
-	isPong := func(f wireFrame) bool { return f.first == fin|opPong }
+	isPong := func(f wireFrame) bool { return f.First == fin|opPong }
 	pongs := slices.DeleteFunc(slices.Clone(r.frames), func(f wireFrame) bool { return !isPong(f) })
 	if want := row.back; len(want) > 0 {
-		if !subsequence(pongs, want) || len(pongs) == 0 || pongs[len(pongs)-1].payload != want[len(want)-1].payload {
-			return fmt.Errorf("pongs %q, want %q", payloads(pongs), payloads(want))
+		if !subsequence(pongs, want) || len(pongs) == 0 || pongs[len(pongs)-1].Payload != want[len(want)-1].Payload {
+			return fmt.Errorf("pongs %q, want %q", wiretest.Payloads(pongs), wiretest.Payloads(want))
 		}
 	}
-	if got, want := slices.DeleteFunc(r.frames, isPong), row.ending().reply; !sameFrames(got, want) {
-		return fmt.Errorf("sent %q, want %q", payloads(got), payloads(want))
+	if got, want := slices.DeleteFunc(r.frames, isPong), row.ending().reply; !wiretest.Equal(got, want) {
+		return fmt.Errorf("sent %q, want %q", wiretest.Payloads(got), wiretest.Payloads(want))
 	}
 	return nil
 }
@@ -161,7 +162,7 @@ func (row *wireRow) runTCP(server bool, style wireStyle, chunks chunking) error 
 // subsequence reports whether the frames of part are in all, in order.
 func subsequence(part, all []wireFrame) bool {
 	for _, f := range all {
-		if len(part) > 0 && part[0].payload == f.payload {
+		if len(part) > 0 && part[0].Payload == f.Payload {
 			part = part[1:]
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 func wireTable() []wireRow {
@@ -42,10 +44,10 @@ func lengthRows() []wireRow {
 			in:   []wireFrame{textFrame("a"), binaryFrame(""), textFrame(""), binaryFrame("b")},
 			want: slices.Concat(texts("a"), binaries(""), texts(""), binaries("b"))},
 		{name: "5.2/most significant bit of the length",
-			in:  []wireFrame{binaryFrame("").msb().cut(10)},
+			in:  []wireFrame{binaryFrame("").MSB().Cut(10)},
 			end: endFail(1002, "most significant bit of a 64-bit payload length set")},
 		{name: "5.2/most significant bit of a short length",
-			in:   []wireFrame{textFrame("Hello"), binaryFrame("Hello").msb().cut(10)},
+			in:   []wireFrame{textFrame("Hello"), binaryFrame("Hello").MSB().Cut(10)},
 			want: texts("Hello"),
 			end:  endFail(1002, "most significant bit of a 64-bit payload length set")},
 	}
@@ -67,7 +69,7 @@ func lengthRows() []wireRow {
 		for _, n := range test.lengths {
 			rows = append(rows, wireRow{
 				name: fmt.Sprintf("5.2/length %d as %d", n, test.form),
-				in:   []wireFrame{binaryFrame("").claiming(n).as(test.form).cut(test.size)},
+				in:   []wireFrame{binaryFrame("").Claiming(n).As(test.form).Cut(test.size)},
 				end:  endFail(1002, fmt.Sprintf("payload length %d not minimally encoded", n)),
 			})
 		}
@@ -81,11 +83,11 @@ func headerRows() []wireRow {
 		end := endFail(1002, fmt.Sprintf("reserved opcode %d", opcode))
 		rows = append(rows,
 			wireRow{name: fmt.Sprintf("5.2/reserved opcode %d", opcode),
-				in: []wireFrame{frame(0x80|opcode, "").cut(2)}, end: end},
+				in: []wireFrame{frame(0x80|opcode, "").Cut(2)}, end: end},
 			wireRow{name: fmt.Sprintf("5.2/reserved opcode %d inside a message", opcode),
-				in: []wireFrame{frame(0x01, "He"), frame(0x80|opcode, "llo").cut(2)}, end: end},
+				in: []wireFrame{frame(0x01, "He"), frame(0x80|opcode, "llo").Cut(2)}, end: end},
 			wireRow{name: fmt.Sprintf("5.2/reserved opcode %d without FIN", opcode),
-				in: []wireFrame{frame(opcode, "").claiming(126).cut(2)}, end: end},
+				in: []wireFrame{frame(opcode, "").Claiming(126).Cut(2)}, end: end},
 		)
 	}
 	for _, kind := range []struct {
@@ -99,13 +101,13 @@ func headerRows() []wireRow {
 			}
 			rows = append(rows,
 				wireRow{name: fmt.Sprintf("5.2/RSV2 on %s %s", kind.name, with), deflate: deflate,
-					in: []wireFrame{frame(kind.first|0x20, "").cut(2)}, end: endFail(1002, "reserved bit RSV2 set")},
+					in: []wireFrame{frame(kind.first|0x20, "").Cut(2)}, end: endFail(1002, "reserved bit RSV2 set")},
 				wireRow{name: fmt.Sprintf("5.2/RSV3 on %s %s", kind.name, with), deflate: deflate,
-					in: []wireFrame{frame(kind.first|0x10, "").cut(2)}, end: endFail(1002, "reserved bit RSV3 set")},
+					in: []wireFrame{frame(kind.first|0x10, "").Cut(2)}, end: endFail(1002, "reserved bit RSV3 set")},
 			)
 		}
 		rows = append(rows, wireRow{name: "5.2/RSV1 on " + kind.name + " without deflate",
-			in:  []wireFrame{frame(kind.first|0x40, "").cut(2)},
+			in:  []wireFrame{frame(kind.first|0x40, "").Cut(2)},
 			end: endFail(1002, "reserved bit RSV1 set without permessage-deflate")})
 	}
 	for _, bit := range []struct {
@@ -117,7 +119,7 @@ func headerRows() []wireRow {
 		{"RSV3", "reserved bit RSV3 set", 0x90},
 	} {
 		rows = append(rows, wireRow{name: "5.2/" + bit.name + " on the last fragment",
-			in: []wireFrame{frame(0x01, "a"), frame(bit.first, "b").cut(2)}, end: endFail(1002, bit.text)})
+			in: []wireFrame{frame(0x01, "a"), frame(bit.first, "b").Cut(2)}, end: endFail(1002, bit.text)})
 	}
 	return rows
 }
@@ -134,11 +136,11 @@ func maskRows() []wireRow {
 		{"empty binary", []wireFrame{binaryFrame("")}},
 		{"ping", []wireFrame{pingFrame("x")}},
 		{"close", []wireFrame{closeFrame(1000, "")}},
-		{"long message", []wireFrame{binaryFrame("").claiming(70000)}},
+		{"long message", []wireFrame{binaryFrame("").Claiming(70000)}},
 		{"last fragment", []wireFrame{frame(0x01, "a"), frame(0x80, "b")}},
 	} {
 		last := len(kind.frames) - 1
-		in := append(slices.Clone(kind.frames[:last]), kind.frames[last].fromWrongEnd().cut(2))
+		in := append(slices.Clone(kind.frames[:last]), kind.frames[last].FromWrongEnd().Cut(2))
 		rows = append(rows,
 			wireRow{name: "5.1/" + kind.name + " from a client, not masked", only: serverRole, in: in, end: notMasked},
 			wireRow{name: "5.1/" + kind.name + " from a server, masked", only: clientRole, in: in, end: masked},
@@ -146,12 +148,12 @@ func maskRows() []wireRow {
 	}
 	return append(rows,
 		wireRow{name: "5.1/masking key of zeros",
-			in: []wireFrame{textFrame("Hello").keyed(0, 0, 0, 0), textFrame("x")}, want: texts("Hello", "x")},
+			in: []wireFrame{textFrame("Hello").Keyed(0, 0, 0, 0), textFrame("x")}, want: texts("Hello", "x")},
 		wireRow{name: "5.1/masking key of ones",
-			in: []wireFrame{binaryFrame("Hello").keyed(255, 255, 255, 255)}, want: binaries("Hello")},
+			in: []wireFrame{binaryFrame("Hello").Keyed(255, 255, 255, 255)}, want: binaries("Hello")},
 		wireRow{name: "5.3/another key for each fragment and control frame",
-			in: []wireFrame{frame(0x01, "Hel").keyed(1, 2, 3, 4), pingFrame("abcde").keyed(5, 6, 7, 8),
-				frame(0x00, "lo, ").keyed(9, 10, 11, 12), frame(0x80, "world").keyed(13, 14, 15, 16)},
+			in: []wireFrame{frame(0x01, "Hel").Keyed(1, 2, 3, 4), pingFrame("abcde").Keyed(5, 6, 7, 8),
+				frame(0x00, "lo, ").Keyed(9, 10, 11, 12), frame(0x80, "world").Keyed(13, 14, 15, 16)},
 			want: texts("Hello, world"), back: []wireFrame{pongFrame("abcde")}},
 		wireRow{name: "5.3/the key starts anew with each frame",
 			in: inFragments(2, "a", "bc", "def", "ghij", "klmno"), want: binaries("abcdefghijklmno")},
@@ -182,37 +184,37 @@ func fragmentRows() []wireRow {
 			in:   []wireFrame{frame(0x01, "a"), pingFrame("1"), pongFrame("2"), frame(0x00, "b"), pingFrame("3"), frame(0x80, "c")},
 			want: texts("abc"), back: []wireFrame{pongFrame("1"), pongFrame("3")}},
 		{name: "5.4/close between fragments", in: []wireFrame{frame(0x01, "a"), closeFrame(1001, "bye")}, end: endClose(1001, "bye")},
-		{name: "5.4/continuation first", in: []wireFrame{frame(0x80, "a").cut(2)}, end: outside},
-		{name: "5.4/continuation first, without FIN", in: []wireFrame{frame(0x00, "a").cut(2)}, end: outside},
-		{name: "5.4/continuation behind a message", in: []wireFrame{textFrame("a"), frame(0x80, "b").cut(2)},
+		{name: "5.4/continuation first", in: []wireFrame{frame(0x80, "a").Cut(2)}, end: outside},
+		{name: "5.4/continuation first, without FIN", in: []wireFrame{frame(0x00, "a").Cut(2)}, end: outside},
+		{name: "5.4/continuation behind a message", in: []wireFrame{textFrame("a"), frame(0x80, "b").Cut(2)},
 			want: texts("a"), end: outside},
-		{name: "5.4/continuation behind a fragmented message", in: append(inFragments(1, "a", "b"), frame(0x00, "c").cut(2)),
+		{name: "5.4/continuation behind a fragmented message", in: append(inFragments(1, "a", "b"), frame(0x00, "c").Cut(2)),
 			want: texts("ab"), end: outside},
-		{name: "5.4/continuation behind a ping", in: []wireFrame{pingFrame("a"), frame(0x80, "b").cut(2)},
+		{name: "5.4/continuation behind a ping", in: []wireFrame{pingFrame("a"), frame(0x80, "b").Cut(2)},
 			back: []wireFrame{pongFrame("a")}, end: outside},
-		{name: "5.4/text inside a message", in: []wireFrame{frame(0x01, "a"), textFrame("b").cut(2)}, end: inside},
-		{name: "5.4/binary inside a message", in: []wireFrame{frame(0x01, "a"), binaryFrame("b").cut(2)}, end: inside},
-		{name: "5.4/fragment of another message inside a message", in: []wireFrame{frame(0x02, "a"), frame(0x02, "b").cut(2)}, end: inside},
-		{name: "5.4/text inside a message behind a ping", in: []wireFrame{frame(0x01, "a"), pingFrame("x"), textFrame("b").cut(2)},
+		{name: "5.4/text inside a message", in: []wireFrame{frame(0x01, "a"), textFrame("b").Cut(2)}, end: inside},
+		{name: "5.4/binary inside a message", in: []wireFrame{frame(0x01, "a"), binaryFrame("b").Cut(2)}, end: inside},
+		{name: "5.4/fragment of another message inside a message", in: []wireFrame{frame(0x02, "a"), frame(0x02, "b").Cut(2)}, end: inside},
+		{name: "5.4/text inside a message behind a ping", in: []wireFrame{frame(0x01, "a"), pingFrame("x"), textFrame("b").Cut(2)},
 			back: []wireFrame{pongFrame("x")}, end: inside},
 		{name: "5.4/stream ends between fragments", in: []wireFrame{frame(0x01, "a")}, end: endEOF},
-		{name: "10.4/1000 empty fragments", in: slices.Concat([]wireFrame{first}, repeated(999, empty), []wireFrame{frame(0x80, "a")}),
+		{name: "10.4/1000 empty fragments", in: slices.Concat([]wireFrame{first}, wiretest.Repeat(999, empty), []wireFrame{frame(0x80, "a")}),
 			want: texts("a")},
-		{name: "10.4/1000 empty fragments and an empty last one", in: slices.Concat([]wireFrame{first}, repeated(999, empty), []wireFrame{last}),
+		{name: "10.4/1000 empty fragments and an empty last one", in: slices.Concat([]wireFrame{first}, wiretest.Repeat(999, empty), []wireFrame{last}),
 			want: texts("")},
-		{name: "10.4/1001 empty fragments", in: slices.Concat([]wireFrame{first}, repeated(1000, empty)), end: tooMany},
+		{name: "10.4/1001 empty fragments", in: slices.Concat([]wireFrame{first}, wiretest.Repeat(1000, empty)), end: tooMany},
 		{name: "10.4/1001 empty fragments behind one with payload",
-			in: slices.Concat([]wireFrame{frame(0x01, "a")}, repeated(1001, empty)), end: tooMany},
+			in: slices.Concat([]wireFrame{frame(0x01, "a")}, wiretest.Repeat(1001, empty)), end: tooMany},
 		{name: "10.4/1000 empty fragments, twice",
-			in: slices.Concat([]wireFrame{frame(0x01, "a")}, repeated(1000, empty), []wireFrame{frame(0x00, "b")}, repeated(1000, empty),
+			in: slices.Concat([]wireFrame{frame(0x01, "a")}, wiretest.Repeat(1000, empty), []wireFrame{frame(0x00, "b")}, wiretest.Repeat(1000, empty),
 				[]wireFrame{frame(0x80, "c")}),
 			want: texts("abc")},
 		{name: "10.4/1000 empty fragments in each of two messages",
-			in:   slices.Concat([]wireFrame{first}, repeated(999, empty), []wireFrame{last, first}, repeated(999, empty), []wireFrame{last}),
+			in:   slices.Concat([]wireFrame{first}, wiretest.Repeat(999, empty), []wireFrame{last, first}, wiretest.Repeat(999, empty), []wireFrame{last}),
 			want: texts("", "")},
-		{name: "10.4/1500 empty messages", in: repeated(1500, binaryFrame("")), want: slices.Repeat(binaries(""), 1500)},
+		{name: "10.4/1500 empty messages", in: wiretest.Repeat(1500, binaryFrame("")), want: slices.Repeat(binaries(""), 1500)},
 		{name: "10.4/control frames do not interrupt empty fragments",
-			in: slices.Concat([]wireFrame{first}, repeated(999, empty), []wireFrame{pongFrame("")}, []wireFrame{empty}), end: tooMany},
+			in: slices.Concat([]wireFrame{first}, wiretest.Repeat(999, empty), []wireFrame{pongFrame("")}, []wireFrame{empty}), end: tooMany},
 	}
 }
 
@@ -228,10 +230,10 @@ func controlRows() []wireRow {
 			want: texts("a"), back: []wireFrame{pongFrame("1"), pongFrame("2"), pongFrame("3"), pongFrame("4")}},
 		{name: "5.5.2/pongs leave before the close frame", in: []wireFrame{pingFrame("1"), pingFrame("2"), closeFrame(1000, "")},
 			back: []wireFrame{pongFrame("1"), pongFrame("2")}, end: endClose(1000, "")},
-		{name: "5.5.2/pongs leave before a failure", in: []wireFrame{pingFrame("1"), pingFrame("2"), frame(0x83, "").cut(2)},
+		{name: "5.5.2/pongs leave before a failure", in: []wireFrame{pingFrame("1"), pingFrame("2"), frame(0x83, "").Cut(2)},
 			back: []wireFrame{pongFrame("1"), pongFrame("2")}, end: endFail(1002, "reserved opcode 3")},
 		{name: "5.5.2/payload need not be UTF-8", in: []wireFrame{pingFrame("\xff\xfe\x00")}, back: []wireFrame{pongFrame("\xff\xfe\x00")}},
-		{name: "5.5.2/incomplete ping", in: []wireFrame{pingFrame("12345").cut(6)}},
+		{name: "5.5.2/incomplete ping", in: []wireFrame{pingFrame("12345").Cut(6)}},
 		{name: "5.5.3/unsolicited pong", in: []wireFrame{pongFrame(""), textFrame("a"), pongFrame("12345678")}, want: texts("a")},
 		{name: "5.5.3/pong inside a message", in: []wireFrame{frame(0x01, "a"), pongFrame("x"), frame(0x80, "b")}, want: texts("ab")},
 	}
@@ -248,15 +250,15 @@ func controlRows() []wireRow {
 		first byte
 	}{{"close", 0x88}, {"ping", 0x89}, {"pong", 0x8a}} {
 		rows = append(rows,
-			wireRow{name: "5.5/" + kind.name + " of 126 bytes", in: []wireFrame{frame(kind.first, long[:126]).cut(2)}, end: tooLong},
+			wireRow{name: "5.5/" + kind.name + " of 126 bytes", in: []wireFrame{frame(kind.first, long[:126]).Cut(2)}, end: tooLong},
 			wireRow{name: "5.5/" + kind.name + " of 126 bytes, sent to the end",
 				in: []wireFrame{frame(kind.first, long[:126]), textFrame("a")}, end: tooLong},
-			wireRow{name: "5.5/" + kind.name + " of 65536 bytes", in: []wireFrame{frame(kind.first, "").claiming(65536).cut(2)}, end: tooLong},
+			wireRow{name: "5.5/" + kind.name + " of 65536 bytes", in: []wireFrame{frame(kind.first, "").Claiming(65536).Cut(2)}, end: tooLong},
 			wireRow{name: "5.5/" + kind.name + " with a short length in long form",
-				in: []wireFrame{frame(kind.first, "\x03\xe8").as(126), textFrame("a")}, end: tooLong},
-			wireRow{name: "5.5/" + kind.name + " without FIN", in: []wireFrame{frame(kind.first&0x7f, "").cut(2)}, end: notFIN},
+				in: []wireFrame{frame(kind.first, "\x03\xe8").As(126), textFrame("a")}, end: tooLong},
+			wireRow{name: "5.5/" + kind.name + " without FIN", in: []wireFrame{frame(kind.first&0x7f, "").Cut(2)}, end: notFIN},
 			wireRow{name: "5.5/" + kind.name + " without FIN inside a message",
-				in: []wireFrame{frame(0x01, "a"), frame(kind.first&0x7f, "b").cut(2)}, end: notFIN},
+				in: []wireFrame{frame(0x01, "a"), frame(kind.first&0x7f, "b").Cut(2)}, end: notFIN},
 		)
 	}
 	return rows

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/tautws/websocket/internal/wiretest"
 )
 
 var endNotUTF8 = endFail(1007, "text message is not valid UTF-8")
@@ -74,13 +76,13 @@ func textRows() []wireRow {
 			want: texts("\u20ac"), back: []wireFrame{pongFrame("\xff")}},
 		{name: "8.1/empty fragment inside a character", in: inFragments(1, "\xe2", "", "\x82\xac"), want: texts("\u20ac")},
 		{name: "8.1/close inside a character", in: []wireFrame{frame(0x01, "\xe2"), closeFrame(1000, "")}, end: endClose(1000, "")},
-		{name: "8.1/stream ends inside a character", in: []wireFrame{textFrame("\xe2\x82").claiming(3)}},
-		{name: "8.1/the next message starts anew", in: []wireFrame{textFrame("\u20ac"), textFrame("\x82").claiming(5)},
+		{name: "8.1/stream ends inside a character", in: []wireFrame{textFrame("\xe2\x82").Claiming(3)}},
+		{name: "8.1/the next message starts anew", in: []wireFrame{textFrame("\u20ac"), textFrame("\x82").Claiming(5)},
 			want: texts("\u20ac"), end: endNotUTF8},
 		{name: "8.1/cut at the end of the last, empty fragment", in: inFragments(1, "a\xe2\x82", ""), end: endNotUTF8},
-		{name: "8.1/character cut by an ASCII fragment", in: []wireFrame{frame(0x01, "\xe2\x82"), frame(0x00, "a").claiming(5)}, end: endNotUTF8},
+		{name: "8.1/character cut by an ASCII fragment", in: []wireFrame{frame(0x01, "\xe2\x82"), frame(0x00, "a").Claiming(5)}, end: endNotUTF8},
 		{name: "8.1/bad byte far into a long message", end: endNotUTF8,
-			in: []wireFrame{textFrame(strings.Repeat("a", 70000) + "\xc3(").claiming(1 << 20)}},
+			in: []wireFrame{textFrame(strings.Repeat("a", 70000) + "\xc3(").Claiming(1 << 20)}},
 	}
 	for _, test := range goodTexts {
 		name, s := test[0], test[1]
@@ -92,9 +94,9 @@ func textRows() []wireRow {
 		name, s := test[0], test[1]
 		// Five bytes and a last fragment are never sent: the answer does not wait for them.
 		split := inFragments(1, eachByte(s+".")...)[:len(s)]
-		split[len(s)-1] = split[len(s)-1].claiming(5)
+		split[len(s)-1] = split[len(s)-1].Claiming(5)
 		rows = append(rows,
-			wireRow{name: "8.1/bad, " + name, in: []wireFrame{textFrame(s).claiming(int64(len(s) + 5))}, end: endNotUTF8},
+			wireRow{name: "8.1/bad, " + name, in: []wireFrame{textFrame(s).Claiming(int64(len(s) + 5))}, end: endNotUTF8},
 			wireRow{name: "8.1/bad, a fragment for each byte, " + name, in: split, end: endNotUTF8})
 	}
 	for _, test := range cutTexts {
@@ -150,7 +152,7 @@ func partsBy(s string, cuts int) []string {
 func TestBadTextIsNotReturned(t *testing.T) {
 	for _, size := range []int{1 << 20, 6} {
 		s := setup{server: true, chunking: chunking{size: func([]byte) func() int { return func() int { return size } }}}
-		c, _, err := s.open(wireBytes([]wireFrame{textFrame("hello\xff")}, true))
+		c, _, err := s.open(wiretest.Encode([]wireFrame{textFrame("hello\xff")}, true))
 		if err != nil {
 			t.Fatal(err)
 		}
