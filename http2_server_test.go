@@ -157,6 +157,15 @@ func (s *http2Server) open(path string, header http.Header, early string) (*clie
 	return &clientStream{Writer: pw, resp: resp, end: pw.Close, reset: reset}, nil
 }
 
+func (s *http2Server) mustOpen(path, early string) *clientStream {
+	s.t.Helper()
+	c, err := s.open(path, nil, early)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
 // dialer returns a Dialer that reaches the server over HTTP/2.
 func (s *http2Server) dialer() *websocket.Dialer {
 	return &websocket.Dialer{NetDialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -274,12 +283,7 @@ func TestHTTP2Server(t *testing.T) {
 
 // Deadlines end reads and nothing else: net/http's own ones would have ended the stream.
 func TestHTTP2ServerReadDeadline(t *testing.T) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 		defer c.Close()
 		for i := range 20 {
 			c.SetReadDeadline(time.Now().Add(time.Minute))
@@ -311,12 +315,7 @@ func TestHTTP2ServerReadDeadline(t *testing.T) {
 
 // The handler returns, and its goroutines go on. Without HTTP2Handler their writes would panic.
 func TestHTTP2ServerHandlerReturns(t *testing.T) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 		send := make(chan []byte, 10)
 		go func() {
 			defer c.Close()
@@ -357,12 +356,7 @@ func TestHTTP2ServerHandlerReturns(t *testing.T) {
 // Handle has no socket to wait for, and works.
 func TestHTTP2ServerHandle(t *testing.T) {
 	var ended chan error // made in the bubble
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 		c.Handle(func(c *websocket.Conn, m websocket.Message, err error) {
 			if err != nil {
 				ended <- err
@@ -472,12 +466,7 @@ func TestHTTP2ServerShutdown(t *testing.T) {
 // has sent.
 func TestHTTP2ServerContext(t *testing.T) {
 	var ended chan error // made in the bubble
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, r *http.Request) {
 		defer c.Close()
 		if r.URL.Path == "/slow" {
 			time.Sleep(time.Minute)
@@ -510,10 +499,7 @@ func TestHTTP2ServerContext(t *testing.T) {
 	t.Run("RST_STREAM behind a close frame", func(t *testing.T) {
 		inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
 			ended = make(chan error, 1)
-			c, err := s.open("/slow", nil, "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := s.mustOpen("/slow", "")
 			io.WriteString(c, "\x88\x82\x00\x00\x00\x00\x03\xe9") // 1001
 			synctest.Wait()
 			c.reset()
@@ -538,14 +524,9 @@ func TestHTTP2ServerPeerEnds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var errs chan error // made in the bubble
-			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-				if err != nil {
-					t.Error(err)
-					return
-				}
+			h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 				defer c.Close()
-				_, _, err = c.ReadMessage()
+				_, _, err := c.ReadMessage()
 				if test.name == "END_STREAM" { // which ends one half alone
 					if err := c.WriteMessage(websocket.TextMessage, []byte("still here")); err != nil {
 						t.Error(err)
@@ -555,10 +536,7 @@ func TestHTTP2ServerPeerEnds(t *testing.T) {
 			})
 			inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
 				errs = make(chan error, 1)
-				c, err := s.open("/", nil, "")
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := s.mustOpen("/", "")
 				synctest.Wait() // Upgrade has returned
 				test.end(c, s)
 				if err := <-errs; !test.want(err) {
@@ -600,10 +578,7 @@ func TestHTTP2ServerResponse(t *testing.T) {
 	for _, path := range []string{"/header", "/bytes"} {
 		t.Run(path[1:], func(t *testing.T) {
 			inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
-				c, err := s.open(path, nil, "")
-				if err != nil {
-					t.Fatal(err)
-				}
+				c := s.mustOpen(path, "")
 				io.WriteString(c, "hello")
 				c.end()
 				if got, err := io.ReadAll(c.resp.Body); string(got) != "hello" || err != nil || c.resp.StatusCode != 200 {
@@ -622,10 +597,7 @@ func TestHTTP2ServerEarlyData(t *testing.T) {
 		http2Echo(t).ServeHTTP(w, r)
 	})
 	inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
-		c, err := s.open("/", nil, "\x81\x85\x00\x00\x00\x00hello")
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := s.mustOpen("/", "\x81\x85\x00\x00\x00\x00hello")
 		defer c.reset()
 		got := make([]byte, 7)
 		if _, err := io.ReadFull(c.resp.Body, got); string(got) != "\x81\x05hello" {
@@ -636,12 +608,7 @@ func TestHTTP2ServerEarlyData(t *testing.T) {
 
 // A handler that panics ends its own stream.
 func TestHTTP2ServerPanic(t *testing.T) {
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 		c.ReadMessage()
 		panic("not yet written")
 	})
@@ -651,10 +618,7 @@ func TestHTTP2ServerPanic(t *testing.T) {
 	inHTTP2(t, new(http.Server), websocket.HTTP2Handler(mux), func(t *testing.T, s *http2Server) {
 		c := s.dial("/echo")
 		defer c.Close()
-		panics, err := s.open("/panic", nil, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		panics := s.mustOpen("/panic", "")
 		io.WriteString(panics, "\x81\x80\x00\x00\x00\x00")
 		if _, err := io.ReadAll(panics.resp.Body); err == nil || !strings.Contains(err.Error(), "INTERNAL_ERROR") {
 			t.Error(err)
@@ -667,17 +631,13 @@ func TestHTTP2ServerPanic(t *testing.T) {
 // A write deadline ends a Write that waits for the peer's window, and the stream with it.
 func TestHTTP2ServerWriteDeadline(t *testing.T) {
 	var errs chan error // made in the bubble
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 		defer c.Close()
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		time.Sleep(time.Minute) // between writes a deadline does no harm
 		c.SetWriteDeadline(time.Now().Add(time.Minute))
 		errs <- c.WriteMessage(websocket.BinaryMessage, make([]byte, 1000))
+		var err error
 		for err == nil {
 			err = c.WriteMessage(websocket.BinaryMessage, make([]byte, 1<<20))
 		}
@@ -685,10 +645,7 @@ func TestHTTP2ServerWriteDeadline(t *testing.T) {
 	})
 	inHTTP2(t, new(http.Server), websocket.HTTP2Handler(h), func(t *testing.T, s *http2Server) {
 		errs = make(chan error, 2)
-		c, err := s.open("/", nil, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := s.mustOpen("/", "")
 		defer c.reset()
 		start := time.Now()
 		if err := <-errs; err != nil {
@@ -708,15 +665,11 @@ func TestHTTP2ServerWriteDeadline(t *testing.T) {
 // WriteByteTimeout brings about.
 func TestHTTP2ServerConnectionStalled(t *testing.T) {
 	var errs, served chan error // made in the bubble
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-		if err != nil {
-			t.Error(err)
-			return
-		}
+	h := upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 		defer c.Close()
 		c.ReadMessage()
 		c.SetWriteDeadline(time.Now().Add(time.Second))
+		var err error
 		for err == nil {
 			err = c.WriteMessage(websocket.BinaryMessage, make([]byte, 1000))
 		}
@@ -730,10 +683,7 @@ func TestHTTP2ServerConnectionStalled(t *testing.T) {
 	srv := &http.Server{HTTP2: &http.HTTP2Config{WriteByteTimeout: time.Minute}}
 	inHTTP2(t, srv, all, func(t *testing.T, s *http2Server) {
 		errs, served = make(chan error, 1), make(chan error, 1)
-		c, err := s.open("/", nil, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := s.mustOpen("/", "")
 		synctest.Wait()
 		s.gate = make(chan struct{})
 		io.WriteString(c, "\x81\x80\x00\x00\x00\x00")
@@ -824,15 +774,10 @@ func TestHTTP2ServerStalled(t *testing.T) {
 			var end chan struct{} // made in the bubble
 			mux := http.NewServeMux()
 			mux.Handle("/echo", http2Echo(t))
-			mux.HandleFunc("/stall", func(w http.ResponseWriter, r *http.Request) {
-				c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-				if err != nil {
-					t.Error(err)
-					return
-				}
+			mux.Handle("/stall", upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 				defer c.Close()
 				<-end
-			})
+			}))
 			inHTTP2(t, &http.Server{HTTP2: test.config}, websocket.HTTP2Handler(mux), func(t *testing.T, s *http2Server) {
 				end = make(chan struct{})
 				defer close(end)

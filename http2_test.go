@@ -491,6 +491,18 @@ func TestHTTP2ResponseWriter(t *testing.T) {
 	}, newStreamBody(""))
 }
 
+// upgrading returns a handler that calls f with its WebSocket.
+func upgrading(t *testing.T, f func(c *websocket.Conn, r *http.Request)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		f(c, r)
+	}
+}
+
 func isTimeout(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()

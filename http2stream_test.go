@@ -462,15 +462,10 @@ func TestHTTP2Unreachable(t *testing.T) {
 	body := newStreamBody("")
 	go func() {
 		defer close(served)
-		serveConnect(t, func(w http.ResponseWriter, r *http.Request) {
-			c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
+		serveConnect(t, upgrading(t, func(c *websocket.Conn, _ *http.Request) {
 			c.SetReadDeadline(time.Now()) // leaves a goroutine that waits for the peer
 			c.ReadMessage()
-		}, body)
+		}), body)
 	}()
 	for {
 		runtime.GC()
