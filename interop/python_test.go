@@ -7,35 +7,40 @@ import "testing"
 // python is the interpreter that Debian's packages belong to; another one may come first in PATH.
 const python = "/usr/bin/python3"
 
-func TestPythonServer(t *testing.T) {
+// pythonVariants returns the variants for websockets. The two ends are "client" and "server".
+func pythonVariants(us, peer string) []variant {
 	variants := []variant{
 		{name: "plain"},
 		{name: "small buffers", bufferSize: 256},
-		{name: "declined", enable: true},
+		declined(us),
 		{
 			name: "no takeover", enable: true, deflate: `{}`,
 			want: "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
 		},
 		{name: "takeover", enable: true, compression: takeover, deflate: `{}`, want: "permessage-deflate"},
 		{
-			name: "takeover by us", enable: true, compression: takeover, deflate: `{"server_no_context_takeover":true}`,
-			want: "permessage-deflate; server_no_context_takeover",
+			name: "takeover by us", enable: true, compression: takeover,
+			deflate: `{"` + peer + `_no_context_takeover":true}`,
+			want:    "permessage-deflate; " + peer + "_no_context_takeover",
 		},
 		{
 			name: "takeover by the peer", enable: true, compression: takeover,
-			deflate: `{"client_no_context_takeover":true}`,
-			want:    "permessage-deflate; client_no_context_takeover",
+			deflate: `{"` + us + `_no_context_takeover":true}`,
+			want:    "permessage-deflate; " + us + "_no_context_takeover",
 		},
 		// zlib has no raw compressor with a window of 256 bytes, so only ours is that small.
 		{
-			name: "window 8", enable: true, compression: takeover, deflate: `{"client_max_window_bits":8}`,
-			want: "permessage-deflate; client_max_window_bits=8",
+			name: "window 8", enable: true, compression: takeover, deflate: `{"` + us + `_max_window_bits":8}`,
+			want: "permessage-deflate; " + us + "_max_window_bits=8",
 		},
 	}
-	variants = append(variants, windowed(9,
+	return append(variants, windowed(9,
 		`{"server_max_window_bits":%[1]d,"client_max_window_bits":%[1]d}`,
 		"permessage-deflate; client_max_window_bits=%[1]d; server_max_window_bits=%[1]d")...)
-	for _, v := range variants {
+}
+
+func TestPythonServer(t *testing.T) {
+	for _, v := range pythonVariants("client", "server") {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPeer(t, nil, python, "peer_python.py")
@@ -50,33 +55,7 @@ func TestPythonServer(t *testing.T) {
 }
 
 func TestPythonClient(t *testing.T) {
-	variants := []variant{
-		{name: "plain"},
-		{name: "small buffers", bufferSize: 256},
-		{name: "declined", deflate: `{}`},
-		{
-			name: "no takeover", enable: true, deflate: `{}`,
-			want: "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
-		},
-		{name: "takeover", enable: true, compression: takeover, deflate: `{}`, want: "permessage-deflate"},
-		{
-			name: "takeover by us", enable: true, compression: takeover, deflate: `{"client_no_context_takeover":true}`,
-			want: "permessage-deflate; client_no_context_takeover",
-		},
-		{
-			name: "takeover by the peer", enable: true, compression: takeover,
-			deflate: `{"server_no_context_takeover":true}`,
-			want:    "permessage-deflate; server_no_context_takeover",
-		},
-		{
-			name: "window 8", enable: true, compression: takeover, deflate: `{"server_max_window_bits":8}`,
-			want: "permessage-deflate; server_max_window_bits=8",
-		},
-	}
-	variants = append(variants, windowed(9,
-		`{"server_max_window_bits":%[1]d,"client_max_window_bits":%[1]d}`,
-		"permessage-deflate; client_max_window_bits=%[1]d; server_max_window_bits=%[1]d")...)
-	for _, v := range variants {
+	for _, v := range pythonVariants("server", "client") {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPeer(t, nil, python, "peer_python.py")

@@ -66,11 +66,20 @@ func windowed(from int, deflate, want string) (vs []variant) {
 	return vs
 }
 
-func TestWSServer(t *testing.T) {
+// declined returns the variant in which the client offers permessage-deflate and the server has none.
+func declined(us string) variant {
+	if us == "client" {
+		return variant{name: "declined", enable: true}
+	}
+	return variant{name: "declined", deflate: `{}`}
+}
+
+// wsVariants returns the variants for npm's ws. The two ends are "client" and "server".
+func wsVariants(us, peer string) []variant {
 	variants := []variant{
 		{name: "plain"},
 		{name: "small buffers", bufferSize: 256},
-		{name: "declined", enable: true},
+		declined(us),
 		{
 			name: "no takeover", enable: true, deflate: `{"threshold":0}`,
 			want: "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
@@ -82,19 +91,22 @@ func TestWSServer(t *testing.T) {
 		{name: "takeover", enable: true, compression: takeover, deflate: `{"threshold":0}`, want: "permessage-deflate"},
 		{
 			name: "takeover by us", enable: true, compression: takeover,
-			deflate: `{"threshold":0,"serverNoContextTakeover":true}`,
-			want:    "permessage-deflate; server_no_context_takeover",
+			deflate: `{"threshold":0,"` + peer + `NoContextTakeover":true}`,
+			want:    "permessage-deflate; " + peer + "_no_context_takeover",
 		},
 		{
 			name: "takeover by the peer", enable: true, compression: takeover,
-			deflate: `{"threshold":0,"clientNoContextTakeover":true}`,
-			want:    "permessage-deflate; client_no_context_takeover",
+			deflate: `{"threshold":0,"` + us + `NoContextTakeover":true}`,
+			want:    "permessage-deflate; " + us + "_no_context_takeover",
 		},
 	}
-	variants = append(variants, windowed(8,
+	return append(variants, windowed(8,
 		`{"threshold":0,"serverMaxWindowBits":%[1]d,"clientMaxWindowBits":%[1]d}`,
 		"permessage-deflate; client_max_window_bits=%[1]d; server_max_window_bits=%[1]d")...)
-	for _, v := range variants {
+}
+
+func TestWSServer(t *testing.T) {
+	for _, v := range wsVariants("client", "server") {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPeer(t, nil, "node", "peer_ws.mjs")
@@ -109,34 +121,7 @@ func TestWSServer(t *testing.T) {
 }
 
 func TestWSClient(t *testing.T) {
-	variants := []variant{
-		{name: "plain"},
-		{name: "small buffers", bufferSize: 256},
-		{name: "declined", deflate: `{}`},
-		{
-			name: "no takeover", enable: true, deflate: `{"threshold":0}`,
-			want: "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
-		},
-		{
-			name: "no takeover, small buffers", enable: true, bufferSize: 256, deflate: `{"threshold":0}`,
-			want: "permessage-deflate; client_no_context_takeover; server_no_context_takeover",
-		},
-		{name: "takeover", enable: true, compression: takeover, deflate: `{"threshold":0}`, want: "permessage-deflate"},
-		{
-			name: "takeover by us", enable: true, compression: takeover,
-			deflate: `{"threshold":0,"clientNoContextTakeover":true}`,
-			want:    "permessage-deflate; client_no_context_takeover",
-		},
-		{
-			name: "takeover by the peer", enable: true, compression: takeover,
-			deflate: `{"threshold":0,"serverNoContextTakeover":true}`,
-			want:    "permessage-deflate; server_no_context_takeover",
-		},
-	}
-	variants = append(variants, windowed(8,
-		`{"threshold":0,"serverMaxWindowBits":%[1]d,"clientMaxWindowBits":%[1]d}`,
-		"permessage-deflate; client_max_window_bits=%[1]d; server_max_window_bits=%[1]d")...)
-	for _, v := range variants {
+	for _, v := range wsVariants("server", "client") {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			p := startPeer(t, nil, "node", "peer_ws.mjs")
