@@ -1,7 +1,8 @@
 package interop
 
-// The conversation that every peer goes through, whoever dials: messages of every length class in both directions,
-// fragments from either side, pings from either side, and every way a connection ends, with what both ends saw.
+// The conversation that every peer goes through, as server and as client: messages of every length
+// class in both directions, fragments from either side, pings from either side, and every way a
+// connection ends, with what both ends saw.
 
 import (
 	"bytes"

@@ -66,7 +66,7 @@ func TestDefaultHandlers(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		// A pong may be sent by whoever holds the connection next: this does.
+		// A pong may wait for the next call that writes: this is one.
 		if err := c.WriteMessage(text, []byte("after")); err != nil {
 			t.Error(err)
 		}
