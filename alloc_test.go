@@ -67,7 +67,7 @@ func TestAllocsLargeWriteBuffer(t *testing.T) {
 }
 
 func TestAllocsMessages(t *testing.T) {
-	nc := &loopConn{in: repeat(clientFrame(finBit|TextMessage, []byte("hello, world")), 16), step: 1 << 20}
+	nc := &loopConn{in: bytes.Repeat(clientFrame(finBit|TextMessage, []byte("hello, world")), 16), step: 1 << 20}
 	c := newConn(nc, connConfig{isServer: true})
 	const turns = 1000
 	loop := func() {

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -35,7 +36,7 @@ func benchConn(size int, role bool) *Conn {
 	if !role {
 		frame, _ = serverFrame(finBit|BinaryMessage, make([]byte, size))
 	}
-	return newConn(&loopConn{in: repeat(frame, 1+4096/len(frame)), step: 1 << 20}, connConfig{isServer: role})
+	return newConn(&loopConn{in: bytes.Repeat(frame, 1+4096/len(frame)), step: 1 << 20}, connConfig{isServer: role})
 }
 
 func perSize(b *testing.B, f func(b *testing.B, size int)) {
@@ -111,7 +112,7 @@ func BenchmarkEcho(b *testing.B) {
 	for _, batch := range []int{1, 16} {
 		b.Run(fmt.Sprint(batch), func(b *testing.B) {
 			b.ReportAllocs()
-			frames := repeat(clientFrame(finBit|BinaryMessage, make([]byte, 64)), batch)
+			frames := bytes.Repeat(clientFrame(finBit|BinaryMessage, make([]byte, 64)), batch)
 			c := newConn(&loopConn{in: frames, step: len(frames)}, connConfig{isServer: true})
 			for b.Loop() {
 				messageType, p, err := c.ReadMessage()

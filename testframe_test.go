@@ -32,12 +32,3 @@ func (m wireMessage) String() string {
 func clientFrame(first byte, payload []byte) []byte {
 	return frame(first, string(payload)).Append(nil, true, [4]byte{1, 2, 3, 4})
 }
-
-// repeat returns b n times over.
-func repeat(b []byte, n int) []byte {
-	var all []byte
-	for range n {
-		all = append(all, b...)
-	}
-	return all
-}
