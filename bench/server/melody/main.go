@@ -4,6 +4,7 @@ package main
 import (
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/olahol/melody"
 
@@ -13,6 +14,8 @@ import (
 func main() {
 	serve.Main(func(serve.Options) serve.Program {
 		m := melody.New()
+		m.Config.PingPeriod = time.Hour // a ping would come between two measurements
+		m.Config.PongWait = 2 * time.Hour
 		m.Config.MaxMessageSize = serve.MessageLimit
 		m.HandleMessageBinary(func(s *melody.Session, p []byte) {
 			if err := s.WriteBinary(p); err != nil {
