@@ -280,11 +280,11 @@
 // The call with an error is the last one, and the connection is closed after it.
 //
 // It pays where there are many connections, silent most of the time: a TCP connection that waits
-// takes about 1.7 KB instead of 4.4 KB, and with TLS 9.5 KB instead of 14.5 KB. A small message
-// costs less CPU time than in a loop, over TLS a tenth more. For a few hundred connections a loop
-// over [Conn.Messages] reads better. On Linux, macOS and the BSDs Handle works without a goroutine
-// for TCP and Unix sockets, with or without TLS; for other connections, and on other systems, it
-// starts one with the same loop.
+// takes about 1.7 KB instead of 4.4 KB or more, and with TLS 9.5 KB instead of 14.5 KB. With many
+// connections a small message costs less CPU time than in a loop, but over TLS a tenth more. For a
+// few hundred connections a loop over [Conn.Messages] reads better. On Linux, macOS and the BSDs
+// Handle works without a goroutine for TCP and Unix sockets, with or without TLS; for other
+// connections, and on other systems, it starts one with the same loop.
 //
 // # Streams
 //
