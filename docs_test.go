@@ -172,7 +172,7 @@ func (m *snippetModule) run(args ...string) {
 	m.t.Helper()
 	cmd := exec.Command("go", args...)
 	cmd.Dir = m.dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off")
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOARCH=", "GOWORK=off", "GOPROXY=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		m.t.Errorf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
