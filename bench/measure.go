@@ -62,7 +62,7 @@ func (sub *subject) connect(c contender, s scenario) error {
 		sub.run = func(d time.Duration) (load.Result, error) { return b.Run(d, sub.broadcast) }
 		sub.disconnect = b.Close
 		if c.stalled {
-			if err := b.Stall(sub.addr, s.conns/10, c.name == floor); err != nil {
+			if err := b.Stall(sub.addr, s.conns/10); err != nil {
 				b.Close()
 				return err
 			}

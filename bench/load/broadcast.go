@@ -39,8 +39,8 @@ func DialBroadcast(addr netip.AddrPort, conns, many, size int, verbatim bool) (*
 
 // Stall connects further connections that read nothing but the answer to their first message. They
 // have small buffers, so that the server soon finds them full.
-func (b *Broadcast) Stall(addr netip.AddrPort, conns int, verbatim bool) error {
-	e, err := DialEcho(addr, EchoConfig{Conns: conns, Burst: 1, Size: 1, Kind: Binary, Verbatim: verbatim, Receive: 2048})
+func (b *Broadcast) Stall(addr netip.AddrPort, conns int) error {
+	e, err := DialEcho(addr, EchoConfig{Conns: conns, Burst: 1, Size: 1, Kind: Binary, Receive: 2048})
 	if err != nil {
 		return err
 	}
