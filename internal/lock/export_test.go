@@ -12,3 +12,12 @@ func Waiters(m *Mutex) int {
 	}
 	return n
 }
+
+// UnlockBefore unlocks m and calls f before the waiter that Unlock chose is woken.
+func UnlockBefore(m *Mutex, f func()) {
+	w := m.choose(m.state.Add(^uint32(0)))
+	f()
+	if w != nil {
+		w.wake()
+	}
+}

@@ -241,21 +241,24 @@ func (m *Mutex) removeLocked(w *waiter) {
 	}
 }
 
-// unlockSlow chooses the waiter that is to have m.
 func (m *Mutex) unlockSlow(state uint32) {
+	if w := m.choose(state); w != nil {
+		// By now w may wait for something else, which tolerates being woken without reason.
+		w.wake()
+	}
+}
+
+// choose returns the waiter that is to be woken, if any, now that Unlock made the state be state.
+func (m *Mutex) choose(state uint32) *waiter {
 	if (state+locked)&locked == 0 {
 		panic("lock: Unlock of an unlocked Mutex")
 	}
 	if state&woken != 0 {
-		return
+		return nil
 	}
 	m.mu.Lock()
-	w := m.chooseLocked()
-	m.mu.Unlock()
-	if w != nil {
-		// By now w may wait for something else, which tolerates being woken without reason.
-		w.wake()
-	}
+	defer m.mu.Unlock()
+	return m.chooseLocked()
 }
 
 func (m *Mutex) chooseLocked() *waiter {

@@ -161,12 +161,11 @@ func TestOrder(t *testing.T) {
 // overtake unlocks m, which has waiters, and takes it before the one that was woken.
 func overtake(t *testing.T, m *lock.Mutex) {
 	t.Helper()
-	procs := runtime.GOMAXPROCS(1) // so that this goroutine goes on
-	m.Unlock()
-	if err := m.Lock(noContext, nil); err != nil {
-		t.Fatal(err)
-	}
-	runtime.GOMAXPROCS(procs)
+	lock.UnlockBefore(m, func() {
+		if err := m.Lock(noContext, nil); err != nil {
+			t.Error(err)
+		}
+	})
 	synctest.Wait()
 }
 
@@ -184,12 +183,11 @@ func TestHandOff(t *testing.T) {
 		overtake(t, &m)
 		stillWaits(t, "a waiter that was overtaken once more", first)
 
-		procs := runtime.GOMAXPROCS(1)
-		m.Unlock()
-		if m.TryLock() {
-			t.Error("TryLock overtakes a starving waiter")
-		}
-		runtime.GOMAXPROCS(procs)
+		lock.UnlockBefore(&m, func() {
+			if m.TryLock() {
+				t.Error("TryLock overtakes a starving waiter")
+			}
+		})
 		second := async(func() error { return m.Lock(noContext, nil) })
 		if err := ended(t, "a starving waiter", first); err != nil {
 			t.Error(err)
@@ -224,12 +222,10 @@ func TestHandOffToAll(t *testing.T) {
 			if err := ended(t, "the first", first); err != nil {
 				t.Error(err)
 			}
-			procs := runtime.GOMAXPROCS(1)
-			m.Unlock()
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // wait no longer than needed
-			err := m.Lock(ctx, nil)
-			runtime.GOMAXPROCS(procs)
+			var err error
+			lock.UnlockBefore(&m, func() { err = m.Lock(ctx, nil) })
 			if overtaken := err == nil; overtaken != test.overtaken {
 				t.Errorf("overtaken is %v", overtaken)
 			} else if overtaken {
@@ -460,14 +456,8 @@ func TestCloseWoken(t *testing.T) {
 		var m lock.Mutex
 		m.TryLock()
 		done := async(func() error { return m.Lock(noContext, nil) })
-		procs := runtime.GOMAXPROCS(1)
-		m.Unlock()
-		m.Close()
-		runtime.GOMAXPROCS(procs)
-		err := ended(t, "the waiter", done)
-		if err == nil { // it was faster
-			m.Unlock()
-		} else if err != lock.ErrClosed {
+		lock.UnlockBefore(&m, m.Close)
+		if err := ended(t, "the waiter", done); err != lock.ErrClosed {
 			t.Error(err)
 		}
 		wantFree(t, &m)
