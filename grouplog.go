@@ -561,12 +561,13 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 			return
 		}
 		m.writing = true
+		chunk := len(m.cur.at.b) // m may leave meanwhile
 		m.mu.Unlock()
 		n := writer.write(m.c.socket, p)
 		begin, end, frames := cut(p, n)
 		if n < len(p) {
 			m.blockLocked(state)
-			w.lendLocked(p[n:end], m.g.Slow == SkipSlow && end-begin < len(m.cur.at.b))
+			w.lendLocked(p[n:end], m.g.Slow == SkipSlow && end-begin < chunk)
 		} else {
 			w.conn.keep.progressed()
 		}

@@ -4,6 +4,7 @@ package websocket
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -57,4 +58,33 @@ func TestDelayedTogetherOverTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.wantWrites(t, false, joined)
+}
+
+// A member that leaves its group while a message is written to it gets the rest of the frame that
+// was cut.
+func TestGroupLeaveDuringWrite(t *testing.T) {
+	g := Group{Slow: SkipSlow}
+	a, b := thinPair(t)
+	c, p := play(t, a, b, connConfig{isServer: true})
+	c.socket.rc = &busyConn{c.socket.rc, func() { g.Remove(c) }}
+	add(t, &g, c)
+	data := marked(1, 300_000) // more than the socket takes at once
+	broadcast(t, &g, data)
+	g.flushed()
+	if g.Len() != 0 {
+		t.Fatal("it did not leave")
+	}
+	go c.WriteMessage(BinaryMessage, []byte("own"))
+	p.expect(binaryFrame(string(data)), binaryFrame("own"))
+}
+
+// In a busyConn something happens while the socket is written to.
+type busyConn struct {
+	syscall.RawConn
+	meanwhile func()
+}
+
+func (c *busyConn) Write(f func(fd uintptr) bool) error {
+	defer c.meanwhile()
+	return c.RawConn.Write(f)
 }
