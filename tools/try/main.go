@@ -150,7 +150,7 @@ func (c *config) sides(ctx context.Context, m *module) (sides [2]*side, err erro
 		return sides, err
 	}
 	for _, s := range sides {
-		s.packages = m.users
+		s.packages, s.builds = m.users, m.builds
 		fmt.Fprintf(c.notes, "%s: testing %s\n", s.name, plural(len(s.packages), "package"))
 		if err := s.test(ctx, c); err != nil {
 			return sides, err

@@ -25,6 +25,7 @@ type module struct {
 	Path    string   // of the module
 	Go      string   // the version on its go line
 	users   []string // the packages that import gorilla/websocket
+	builds  []string // those of them that are more than tests
 	direct  bool     // one of them does so itself
 	gorilla string   // the version of gorilla/websocket
 	raised  string   // the go line of the copies, if it is another
@@ -161,16 +162,18 @@ func (m *module) copyTo(ctx context.Context, tmp, name, goVersion, library strin
 // findUsers finds the packages that use gorilla/websocket, in the copy that still has it.
 func (m *module) findUsers(ctx context.Context, s *side, patterns []string) error {
 	cmd := s.command(ctx, slices.Concat([]string{"list", "-mod=mod", "-e", "-test",
-		"-json=ImportPath,Imports,TestImports,XTestImports,Deps,ForTest"}, patterns)...)
+		"-json=ImportPath,GoFiles,CgoFiles,Imports,TestImports,XTestImports,Deps,ForTest"}, patterns)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		return withOutput(err, stderr.Bytes())
 	}
+	var sources []string // the packages that are more than tests
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
 			ImportPath, ForTest                      string
+			GoFiles, CgoFiles                        []string
 			Imports, TestImports, XTestImports, Deps []string
 		}
 		if err := d.Decode(&p); err == io.EOF {
@@ -186,11 +189,19 @@ func (m *module) findUsers(ctx context.Context, s *side, patterns []string) erro
 		if slices.Contains(p.Deps, gorillaPath) && !slices.Contains(m.users, path) {
 			m.users = append(m.users, path)
 		}
+		if path == p.ImportPath && len(p.GoFiles)+len(p.CgoFiles) > 0 {
+			sources = append(sources, path)
+		}
 		m.direct = m.direct || slices.Contains(slices.Concat(p.Imports, p.TestImports, p.XTestImports), gorillaPath)
 	}
 	if len(m.users) == 0 {
 		return fmt.Errorf("%s does not use gorilla/websocket: no package that matches %s in %s imports it, itself or through another",
 			m.Path, strings.Join(patterns, " "), filepath.Join(m.Root, m.Sub))
+	}
+	for _, path := range m.users {
+		if slices.Contains(sources, path) {
+			m.builds = append(m.builds, path)
+		}
 	}
 	cmd = s.command(ctx, "list", "-mod=mod", "-m", "-f",
 		"{{.Version}}{{with .Replace}} => {{.Path}} {{.Version}}{{end}}", gorillaPath)

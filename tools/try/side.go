@@ -24,6 +24,7 @@ type side struct {
 	dir      string // where the go command runs
 	tmp      string // for temporary files of the go command and the tests
 	packages []string
+	builds   []string // those that can be built: not those of tests alone
 
 	broken     string // what a build or vet said that failed
 	tests      map[string]*test
@@ -64,13 +65,15 @@ func (s *side) command(ctx context.Context, args ...string) *exec.Cmd {
 // test builds the packages and runs their tests. It fails only if that could not be done at all.
 func (s *side) test(ctx context.Context, c *config) error {
 	s.tests = make(map[string]*test)
-	build := s.command(ctx, slices.Concat([]string{"build", "-mod=mod", "-buildvcs=false", "-o", os.DevNull}, s.packages)...)
-	if out, err := build.CombinedOutput(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+	if len(s.builds) > 0 {
+		build := s.command(ctx, slices.Concat([]string{"build", "-mod=mod", "-buildvcs=false", "-o", os.DevNull}, s.builds)...)
+		if out, err := build.CombinedOutput(); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			s.broken = string(bytes.TrimSpace(out))
+			return nil
 		}
-		s.broken = string(bytes.TrimSpace(out))
-		return nil
 	}
 
 	// No vet: it would complain about the code under test, and of more with a later go line.

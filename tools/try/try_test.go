@@ -141,6 +141,18 @@ func TestThrough(t *testing.T) {}
 	}
 )
 
+// testsAlone is a file of a package that has no others.
+const testsAlone = `package
+
+import (
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+func TestAlone(t *testing.T) { websocket.Name() }
+`
+
 // write writes modules into a new directory. Later ones win; a file without content is left out.
 func write(t *testing.T, modules ...map[string]string) string {
 	t.Helper()
@@ -258,6 +270,14 @@ func TestCompare(t *testing.T) {
 		{
 			name: "a directory below go.mod", config: config{dir: "app/through"}, same: true,
 			want: []string{`tested in 1 package\n`, `tests passed +1 +1\n`},
+		},
+		{
+			name: "packages of tests alone", config: config{dir: "app/tests"}, same: true,
+			changes: map[string]string{
+				"app/tests/in/in_test.go":   strings.Replace(testsAlone, "package", "package in", 1),
+				"app/tests/out/out_test.go": strings.Replace(testsAlone, "package", "package out_test", 1),
+			},
+			want: []string{`is used directly, tested in 2 packages\n`, `tests passed +2 +2\n`},
 		},
 		{
 			name: "a package that fails by itself", config: config{dir: "app/through"}, env: "TRY_TEST_MAIN",
