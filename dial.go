@@ -260,7 +260,24 @@ func parseURL(s string) (*url.URL, error) {
 	case strings.Contains(s, "#"):
 		return nil, fmt.Errorf("%w: it has a fragment; a # in the path or query is written %%23", errMalformedURL)
 	}
+	u.RawQuery = escapeQuery(u.RawQuery)
 	return u, nil
+}
+
+// escapeQuery escapes what a query cannot have in a request (RFC 3986 §3.4), as far as browsers do.
+// Package net/url leaves it as it is; a space would end the request target.
+func escapeQuery(query string) string {
+	const hex = "0123456789ABCDEF"
+	var escaped []byte
+	for i := range len(query) {
+		switch c := query[i]; {
+		case c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>':
+			escaped = append(escaped, '%', hex[c>>4], hex[c&15])
+		default:
+			escaped = append(escaped, c)
+		}
+	}
+	return string(escaped)
 }
 
 // hostPort returns the address that the URL of a server or a proxy means.

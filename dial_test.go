@@ -225,6 +225,9 @@ func TestDialRequest(t *testing.T) {
 			"GET /x%20y?z=%23 HTTP/1.1\r\nHost: h\r\nUser-Agent: me\r\nConnection: Upgrade\r\nCookie: p=2\r\nOrigin: http://o\r\n" +
 				"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n" +
 				"Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Protocol: b, c\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nX: 1\r\nX: 2\r\n\r\n"},
+		{"a query to escape", Dialer{}, "ws://a/b c?d=e f\u00fc\"<>%20+|{}&x HTTP/1.1", nil,
+			"GET /b%20c?d=e%20f%C3%BC%22%3C%3E%20+|{}&x%20HTTP/1.1 HTTP/1.1\r\nHost: a\r\n" + agent +
+				"Connection: Upgrade\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"},
 		{"repeated subprotocols", Dialer{Subprotocols: []string{"b", "c", "b", "B", "c"}}, "ws://a", nil,
 			"GET / HTTP/1.1\r\nHost: a\r\n" + agent + "Connection: Upgrade\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Protocol: b, c, B\r\n" +
 				"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n\r\n"},

@@ -239,6 +239,8 @@ var differences = []difference{
 
 	{rowFragment, "fragment", dialledFor("ws://example.com/#fragment"), "tcp example.com:80", "not dialled"},
 
+	{rowQuery, "space", requestLine("ws://example.com/?a b"), "GET /?a b HTTP/1.1", "GET /?a%20b HTTP/1.1"},
+
 	{rowHost, "empty", upgradeWith(func(r *http.Request) { r.Host = "" }), "101 nil ", "400 HandshakeError 13"},
 
 	{rowChosen, "list", answerHeader("Sec-Websocket-Protocol", "a, b"), "101 [a, b]", "500 []"},

@@ -231,6 +231,21 @@ func dialledFor(rawURL string) func(t *testing.T, l library) string {
 	}
 }
 
+// requestLine tells how the request for a URL begins.
+func requestLine(rawURL string) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		here, there := net.Pipe()
+		line := make(chan string, 1)
+		go func() {
+			defer there.Close()
+			s, _ := bufio.NewReader(there).ReadString('\n')
+			line <- strings.TrimSpace(s)
+		}()
+		l.dial(context.Background(), &gorilla.Dialer{NetDial: func(string, string) (net.Conn, error) { return here, nil }}, rawURL, nil)
+		return <-line
+	}
+}
+
 // offered tells which subprotocols a Dialer sends.
 func offered(subprotocols ...string) func(t *testing.T, l library) string {
 	return sent(gorilla.Dialer{Subprotocols: subprotocols}, nil, "Sec-Websocket-Protocol")

@@ -43,6 +43,7 @@ const (
 	rowInvalid     = "an offer of permessage-deflate with an invalid parameter"
 	rowOffers      = "Subprotocols reads one header line"
 	rowFragment    = "Dial ignores a fragment in the URL"
+	rowQuery       = "a space or another character in the URL's query"
 	rowHost        = "a request whose Host is empty"
 	rowChosen      = "a Sec-WebSocket-Protocol in responseHeader"
 	rowOffered     = "Dialer.Subprotocols are sent as they are"
