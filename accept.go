@@ -112,7 +112,7 @@ type upgrade struct {
 //
 // If Upgrade rejects the request it sends an HTTP answer (see Upgrader.Error) and returns a
 // HandshakeError. If it cannot write the response to the client it returns the net error; the
-// connection is then closed, as it is if the client has sent data before the response.
+// connection is then closed. What the client has sent right behind its request is read as frames.
 func (u *Upgrader) Upgrade(w http.ResponseWriter, r *http.Request, responseHeader http.Header) (*Conn, error) {
 	agreed, no := u.negotiate(r, responseHeader)
 	if no.status == 0 && u.Group.refuses() {
