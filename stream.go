@@ -113,7 +113,11 @@ func (s *stream) Close() error {
 // flush waits until what Write has taken is sent.
 func (s *stream) flush(ctx context.Context) {
 	out := &s.out
-	out.taken <- struct{}{} // calls in progress end, and none begins any more
+	select {
+	case out.taken <- struct{}{}: // calls in progress end, and none begins any more
+	case <-ctx.Done(): // one is in Trace.Message
+		return
+	}
 	if !out.working && out.message == nil {
 		return
 	}

@@ -550,6 +550,19 @@ func TestStreamClose(t *testing.T) {
 			t.Errorf("Close took %v", d)
 		}
 	})
+	bubble(t, "in a function of Trace", func(t *testing.T) {
+		client, server := Pipe(ConnOptions{})
+		defer client.Close()
+		s := server.Stream(BinaryMessage)
+		start := time.Now()
+		s.(*stream).out.taken <- struct{}{} // as by a Write whose Trace.Message calls Close
+		if err := s.Close(); err == nil {
+			t.Error("Close returned nil")
+		}
+		if d := time.Since(start); d > streamCloseWait+closeWait {
+			t.Errorf("Close took %v", d)
+		}
+	})
 	bubble(t, "failed before", func(t *testing.T) {
 		s, p := playedStream(t, ConnOptions{})
 		p.Close()
