@@ -24,7 +24,10 @@ import (
 	"github.com/tautws/websocket"
 )
 
-const dialTimeout = 10 * time.Second
+const (
+	dialTimeout = 10 * time.Second
+	acceptPause = 100 * time.Millisecond // while there are no more descriptors
+)
 
 var errGoingAway = errors.New("the tunnel is going away")
 
@@ -129,6 +132,15 @@ func (e *entry) serve(ctx context.Context, ln net.Listener) error {
 		tcp, err := ln.Accept()
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			// Too many users must not end the connections of those who are there.
+			log.Print(err)
+			select {
+			case <-time.After(acceptPause):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/tautws/websocket"
@@ -290,6 +291,40 @@ func TestExitOutOfReach(t *testing.T) {
 	go func() { ended <- (&entry{via: "ws://" + gone.Addr().String() + "/"}).serve(ctx, ln) }()
 	if got, err := read(t, ln.Addr().String()); err == nil {
 		t.Errorf("read %q and a clean end; want an error", got)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A fullListener has no descriptor for the first connection.
+type fullListener struct {
+	net.Listener
+	full bool
+}
+
+func (l *fullListener) Accept() (net.Conn, error) {
+	if l.full {
+		l.full = false
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+func TestTooManyUsers(t *testing.T) {
+	addr := service(t, func(c *net.TCPConn) { io.WriteString(c, "hello") })
+	srv := httptest.NewServer(&exit{to: addr})
+	defer srv.Close()
+	ln := listen(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	e := &entry{via: "ws" + strings.TrimPrefix(srv.URL, "http") + "/"}
+	go func() { ended <- e.serve(ctx, &fullListener{ln, true}) }()
+	c := dial(t, ln.Addr().String())
+	c.CloseWrite()
+	if got, err := io.ReadAll(c); string(got) != "hello" || err != nil {
+		t.Errorf("read %q, %v", got, err)
 	}
 	cancel()
 	if err := <-ended; err != nil {
