@@ -225,12 +225,16 @@ func (c *Conn) release(wait time.Duration) error {
 }
 
 // closeCause is the error of a read or write, as op says, of a connection that this end has closed.
-// That of Close is as package net has it: programs ask for its type.
+// That of Close is as package net has it: programs ask for its type. The error of a member that was
+// too slow stays when the program has closed it.
 func (c *Conn) closeCause(op string) error {
 	if c.state.Load() == stateAborted {
 		if err := c.abortErr.Load(); err != nil {
 			return *err
 		}
+	}
+	if err := c.goodbyeCause(); err != nil {
+		return err
 	}
 	return c.netClosed(op)
 }

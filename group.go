@@ -756,6 +756,16 @@ func (c *Conn) beginGoodbye(cause error) bool {
 	return true
 }
 
+// goodbyeCause is what beginGoodbye was given by the group that closes the connection, if one does.
+func (c *Conn) goodbyeCause() error {
+	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() {
+		if err := c.abortErr.Load(); err != nil {
+			return *err
+		}
+	}
+	return nil
+}
+
 // sayGoodbye goes on with the close handshake, until ctx ends.
 func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
 	ctx = cancelable(ctx)

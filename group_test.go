@@ -378,6 +378,64 @@ func TestGroupCloseSlowErrors(t *testing.T) {
 	})
 }
 
+// What ended a member that was too slow is told by Err at once and by Trace once, whatever the peer
+// does then, and stays what reads return when the program has closed the connection.
+func TestGroupCloseSlowIsTheCause(t *testing.T) {
+	for _, answers := range []bool{true, false} {
+		bubble(t, fmt.Sprintf("peer answers %v", answers), func(t *testing.T) {
+			var traced []error
+			g := Group{MaxLag: 1000}
+			c, p := overPipe(t, connConfig{isServer: true, trace: &Trace{
+				Closed: func(_ *Conn, err error) { traced = append(traced, err) },
+			}})
+			add(t, &g, c)
+			read := async(func() error { return readErr(c) })
+			for i := range 3 {
+				broadcast(t, &g, marked(i, 1000))
+				synctest.Wait()
+			}
+			if err := ended(t, "the read", read); err != ErrSlowMember || c.Err() != ErrSlowMember {
+				t.Errorf("read: %v, Err: %v", err, c.Err())
+			}
+			c.Close()
+			if answers {
+				p.send(closeFrame(CloseTryAgainLater, ""))
+			}
+			after := async(func() error { return readErr(c) })
+			p.expectEnd()
+			advance(closeWait)
+			if err := ended(t, "a read after Close", after); err != ErrSlowMember || c.Err() != ErrSlowMember {
+				t.Errorf("read after Close: %v, Err: %v", err, c.Err())
+			}
+			if len(traced) != 1 || traced[0] != ErrSlowMember {
+				t.Errorf("Trace.Closed: %v", traced)
+			}
+		})
+	}
+}
+
+// A read that begins after Close, while a group still says goodbye, fails at once.
+func TestGroupShutdownReadAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		c, p := overPipe(t, connConfig{isServer: true})
+		add(t, &g, c)
+		shutdown := async(func() error { return g.Shutdown(t.Context(), CloseGoingAway, "") })
+		synctest.Wait()
+		c.Close()
+		read := async(func() error { return readErr(c) })
+		if err := ended(t, "the read", read); !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		p.expect(closeFrame(CloseGoingAway, ""))
+		p.send(closeFrame(CloseGoingAway, ""))
+		if err := ended(t, "Shutdown", shutdown); err != nil {
+			t.Error(err)
+		}
+		p.expectEnd()
+	})
+}
+
 // A member that takes nothing is slow in the end, even if it lags by nothing but one message.
 func TestGroupStalled(t *testing.T) {
 	for name, pair := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"pipe": overPipe} {

@@ -65,6 +65,9 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 // readingEnded is told the error that every read returns from now on.
 func (c *Conn) readingEnded(err error) {
 	c.keep.stop()
+	if cause := c.goodbyeCause(); cause != nil {
+		err = cause // and not the peer's answer, or that none came
+	}
 	if c.endPings(err) {
 		c.read.traceClosed(err)
 	}

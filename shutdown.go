@@ -82,21 +82,19 @@ var errShutdown = errors.New("websocket: shutdown")
 // awaitShutdown waits for the end of Shutdown and returns the error of a read.
 func (r *readHalf) awaitShutdown(ctx context.Context) error {
 	c := r.conn
-	if c.state.Load() != stateAborted { // a Group's close handshake is not cut short by Close
+	// A Group's close handshake is not cut short by Close, so nothing waits for it.
+	if done := c.controls().shutdownDone(); done != nil && c.state.Load() != stateAborted {
 		var ended <-chan struct{}
 		if ctx != nil {
 			ended = ctx.Done()
 		}
 		select {
-		case <-c.controls().shutdownDone():
+		case <-done:
 		case <-ended:
 			return contextError(ctx)
 		}
 	}
-	if c.state.Load() == stateAborted {
-		return c.closeCause("read")
-	}
-	return c.netClosed("read")
+	return c.closeCause("read")
 }
 
 // beginShutdown returns a channel to be closed at the end of Shutdown, nil if it has begun before.
@@ -110,6 +108,7 @@ func (k *control) beginShutdown() (done chan struct{}) {
 	return k.shutdown
 }
 
+// shutdownDone returns the channel of beginShutdown, nil if there is none.
 func (k *control) shutdownDone() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()

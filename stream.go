@@ -189,13 +189,14 @@ func (c *Conn) discardMessages() error {
 // peer has closed, whose code Messages, for one, does not tell. It returns nil while the connection
 // is open. Err does not read, and it never waits.
 func (c *Conn) Err() error {
-	k := c.control.Load()
-	if k == nil {
-		return nil
+	if k := c.control.Load(); k != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.pings.err != nil {
+			return k.pings.err
+		}
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.pings.err
+	return c.goodbyeCause()
 }
 
 // Reading and writing of a stream. No deadline costs it its place. A read of a message that is not
