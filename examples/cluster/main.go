@@ -213,7 +213,7 @@ func (p *page) do(do action) {
 	case "roll":
 		p.crowd.reset()
 		spread := time.Duration(min(max(do.Spread, 0), longestPause)) * time.Second
-		p.say("restarting the nodes in turn, each over %v", spread)
+		p.say("restarting the nodes in turn, each over %d s", spread/time.Second)
 		if err = p.cluster.roll(p.ctx, spread); err == nil {
 			p.say("all nodes were restarted")
 		}

@@ -32,10 +32,11 @@ function connect() {
   s.onclose = () => {
     socket = null;
     const wait = Math.random() * Math.min(10, 2 ** attempts++);
-    say("waiting", "offline; trying again");
+    say("waiting", `offline, next attempt in ${Math.ceil(wait)} s`);
     latest = null;
     reconnects = undefined;
-    panes.forEach(pane => pane.showState("unknown"));
+    figure($("connected"), "–", "");
+    panes.forEach(pane => pane.hide());
     enable();
     timer = setTimeout(connect, wait * 1000);
   };
@@ -92,12 +93,21 @@ function setText(element, text) {
   if (element.textContent !== String(text)) element.textContent = text;
 }
 
+// allow says whether a button has a use now. One that has none keeps the focus.
+function allow(button, yes) {
+  button.setAttribute("aria-disabled", !yes);
+}
+
+function allowed(button) {
+  return button.getAttribute("aria-disabled") !== "true";
+}
+
 function enable() {
   const all = latest?.nodes.every(node => node.state === "up") ?? false;
-  $("roll").querySelector("button").disabled = !all;
+  allow($("roll").querySelector("button"), all);
   for (const pane of panes) {
     const state = latest?.nodes[pane.node - 1].state;
-    pane.$(".power").disabled = !(state === "up" && all || state === "down");
+    allow(pane.$(".power"), state === "up" && all || state === "down");
   }
 }
 
@@ -132,9 +142,12 @@ class Pane {
     this.$("h2").textContent = "Node " + this.node;
     this.$("input").setAttribute("aria-label", "Line for " + name);
     this.$(".lines").setAttribute("aria-label", "Lines at " + name);
-    this.$(".power").onclick = () => tell({do: this.state === "down" ? "start" : "kill", node: this.node});
+    this.$(".power").onclick = () => {
+      if (allowed(this.$(".power"))) tell({do: this.state === "down" ? "start" : "kill", node: this.node});
+    };
     this.$(".stall").onclick = () => {
-      this.$(".stall").disabled = true;
+      if (!allowed(this.$(".stall"))) return;
+      allow(this.$(".stall"), false);
       this.beforeStall = this.ownText;
       this.own("waiting", "stalled");
       this.worker.postMessage({do: "pause", seconds: 15});
@@ -170,7 +183,7 @@ class Pane {
       if (message.state === "open") setText(this.$(".resumed"), message.back ? "resumed after " + duration(message.back) : "");
       break;
     case "awake":
-      this.$(".stall").disabled = false;
+      allow(this.$(".stall"), true);
       this.own(message.open ? "open" : "waiting", this.beforeStall);
       break;
     case "line":
@@ -202,6 +215,12 @@ class Pane {
     setText(this.$(".state"), state);
   }
 
+  // hide shows no figures of a server that does not answer.
+  hide() {
+    this.showState("unknown");
+    for (const name of ["members", "blocked", "lag", "expelled"]) setText(this.$("." + name), "–");
+  }
+
   show(node) {
     if (this.state !== undefined && this.state !== "up" && node.state === "up") this.worker.postMessage({do: "home"});
     this.showState(node.state);
@@ -215,7 +234,7 @@ class Pane {
 
 $("roll").onsubmit = event => {
   event.preventDefault();
-  tell({do: "roll", spread: Number($("spread").value)});
+  if (allowed($("roll").querySelector("button"))) tell({do: "roll", spread: Number($("spread").value)});
 };
 addEventListener("online", () => {
   if (socket === null) connect();

@@ -4,6 +4,7 @@ const $ = id => document.getElementById(id);
 const span = 60_000; // milliseconds that a chart shows
 const gap = 5_000;   // milliseconds without a value that interrupt a curve
 const samples = [];  // the oldest first
+let live = false;    // samples are coming in
 let attempts = 0;    // failed in a row
 
 // What the close codes mean, RFC 6455 §7.4.1. The server counts unregistered codes by their range.
@@ -26,6 +27,8 @@ const charts = Array.from(document.querySelectorAll("figure"), figure => {
 });
 
 function status(state, text) {
+  live = state === "open";
+  document.body.classList.toggle("offline", !live);
   $("status").dataset.state = state;
   $("status").textContent = text;
 }
@@ -50,11 +53,13 @@ function connect() {
   // RFC 6455 §7.2.3: a random delay that backs off.
   socket.onclose = () => {
     const delay = Math.random() * Math.min(30, 2 ** attempts++);
-    status("waiting", `trying again in ${Math.ceil(delay)} s`);
+    status("waiting", `offline, next attempt in ${Math.ceil(delay)} s`);
+    show();
     setTimeout(connect, delay * 1000);
   };
 }
 
+// show has numbers only of what is true now; the curves stay.
 function show() {
   if (samples.length === 0) return;
   charts.forEach(draw);
@@ -134,7 +139,7 @@ function draw(chart) {
       small.textContent += " " + chart.series[i];
       item.className = i === 0 ? "key" : "key second";
     }
-    const v = values.findLast((v, k) => v !== null && end - samples[k].time < gap);
+    const v = live ? values.findLast((v, k) => v !== null && end - samples[k].time < gap) : undefined;
     item.append(v === undefined ? "–" : number(v, digits), " ", small);
     return item;
   }));
@@ -166,7 +171,10 @@ function start() {
     const timer = setInterval(() => {
       if (socket.readyState === WebSocket.OPEN) socket.send(text($("size").valueAsNumber || 2, n++));
     }, interval);
-    socket.onclose = () => clearInterval(timer);
+    socket.onclose = () => {
+      clearInterval(timer);
+      if (load.includes(socket) && load.every(s => s.readyState === WebSocket.CLOSED)) stop(); // The server is gone.
+    };
     return socket;
   });
   $("start").disabled = true;
@@ -177,9 +185,10 @@ function start() {
 function stop() {
   load.forEach(socket => socket.close(1000, "load stopped"));
   load = [];
+  const focused = document.activeElement === $("stop");
   $("start").disabled = false;
   $("stop").disabled = true;
-  $("start").focus();
+  if (focused) $("start").focus();
 }
 
 // text returns a message of so many bytes, such as programs send.
