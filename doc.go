@@ -88,6 +88,17 @@
 // A reader or writer of one message is for one goroutine at a time. Close every writer: once a
 // message has outgrown its writer's buffer, other messages wait until that writer is closed.
 //
+// # Subprotocols
+//
+// A subprotocol is a name for what the messages mean; the client offers some, the server takes one.
+//
+//	var upgrader = websocket.Upgrader{
+//		Subprotocols:       []string{"chat.v2", "chat.v1"}, // the server's preference
+//		RequireSubprotocol: true,                           // refuse clients that offer neither
+//	}
+//
+// A client offers those of Dialer.Subprotocols. [Conn.Subprotocol] is the one agreed on, or "".
+//
 // # Control frames
 //
 // Pings, pongs and close frames are handled by the goroutine that reads, so keep a read going even

@@ -71,7 +71,7 @@ func snippets(t *testing.T) (all []snippet) {
 
 // What a snippet may use without importing or declaring it.
 var (
-	snippetImports = []string{"bytes", "context", "encoding/json", "errors", "expvar", "fmt", "io", "log", "log/slog", "net", "net/http", "os", "os/signal", "strings", "sync", "syscall", "testing", "testing/synctest", "time", "unicode/utf8", modulePath}
+	snippetImports = []string{"bytes", "context", "crypto/tls", "crypto/x509", "encoding/json", "errors", "expvar", "fmt", "io", "log", "log/slog", "net", "net/http", "os", "os/signal", "strings", "sync", "syscall", "testing", "testing/synctest", "time", "unicode/utf8", modulePath}
 	snippetNames   = map[string]string{
 		"ctx":           "context.Context",
 		"c":             "*websocket.Conn",
