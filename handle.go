@@ -61,9 +61,9 @@ const noDescriptor = -1
 // stack and no buffer either.
 //
 // The calls come one at a time and in the order of the messages. m.Data is valid until h returns. h
-// may wait for whatever it likes, which delays the next message of its own connection and no
-// other's. It may call every method of c, but Ping, whose pong comes behind the message: a read in
-// h returns the message after m. Panics in h are not recovered.
+// may wait for whatever it likes, which delays the next message of its own connection, and those of
+// others by about a millisecond. It may call every method of c, but Ping, whose pong comes behind
+// the message: a read in h returns the message after m. Panics in h are not recovered.
 //
 // A call with an error is the last one, and the connection is closed when it returns. It comes
 // exactly once, with the error that ReadMessage would return: a *CloseError when the peer closes,

@@ -48,7 +48,7 @@ func main() {
 	flag.IntVar(&cfg.rate, "rate", 20, "lines per second that one of them writes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // A second signal ends the program at once.
 	if err := run(ctx, os.Stderr, cfg); err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
