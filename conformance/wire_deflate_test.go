@@ -10,6 +10,9 @@ import (
 // deflatedHello is the example of RFC 7692 §7.2.3.1.
 const deflatedHello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
 
+// helloAgain repeats the five bytes before it, RFC 7692 §7.2.3.2.
+const helloAgain = "\xf2\x00\x11\x00\x00"
+
 // dynamicText is the content of dynamic, a block with its own codes (RFC 1951 §3.2.7).
 const (
 	dynamicText = "eetteeateteetae aetteeeeetteeanee ete nt  eeteeetaee eaeeeeeaeetanee aeet teeentttteet " +
@@ -47,17 +50,24 @@ func deflateRows() []wireRow {
 		{name: "7692-7.2.1/empty message", in: []wireFrame{frame(0xc1, "\x00"), frame(0xc2, "\x02\x00")}, want: append(texts(""), binaries("")...)},
 		{name: "7692-7.2.1/empty message in fragments", in: inFragments(0x41, "", "\x00", ""), want: texts("")},
 		{name: "7692-7.2.2/long message", in: []wireFrame{frame(0xc1, deflated(long)), textFrame("a")}, want: texts(long, "a")},
-		{name: "7692-7.2.2/without a window", in: []wireFrame{frame(0xc1, deflatedHello), frame(0xc1, "\xf2\x00\x11\x00\x00")},
+		{name: "7692-7.2.2/without a window", in: []wireFrame{frame(0xc1, deflatedHello), frame(0xc1, helloAgain)},
 			want: texts("Hello"), end: corrupt},
-		{name: "7692-7.2.2/with the window", takeover: true, in: []wireFrame{frame(0xc1, deflatedHello), frame(0xc1, "\xf2\x00\x11\x00\x00")},
+		{name: "7692-7.2.2/with the window", takeover: true, in: []wireFrame{frame(0xc1, deflatedHello), frame(0xc1, helloAgain)},
 			want: texts("Hello", "Hello")},
 		{name: "7692-7.2.2/plain messages are not in the window", takeover: true,
-			in:   []wireFrame{frame(0xc1, deflatedHello), textFrame("other"), frame(0xc2, "\xf2\x00\x11\x00\x00")},
+			in:   []wireFrame{frame(0xc1, deflatedHello), textFrame("other"), frame(0xc2, helloAgain)},
 			want: append(texts("Hello", "other"), binaries("Hello")...)},
 		{name: "7692-7.2.3.4/BFINAL", in: []wireFrame{frame(0xc1, "\xf3\x48\xcd\xc9\xc9\x07\x00\x00"), frame(0xc1, deflatedHello)},
 			want: texts("Hello", "Hello")},
 		{name: "7692-7.2.3.4/BFINAL inside a message", in: []wireFrame{frame(0xc1, "\xf3\x48\xcd\xc9\xc9\x07\x00"+deflatedHello)},
 			want: texts("HelloHello")},
+		{name: "7692-7.2.3.4/distance across BFINAL", in: []wireFrame{frame(0xc1, "\xf3\x48\xcd\xc9\xc9\x07\x00"+helloAgain)},
+			want: texts("HelloHello")},
+		{name: "7692-7.2.3.4/distance across BFINAL, with the window", takeover: true,
+			in:   []wireFrame{frame(0xc1, "\xf3\x48\xcd\xc9\xc9\x07\x00"+helloAgain), frame(0xc1, helloAgain)},
+			want: texts("HelloHello", "Hello")},
+		{name: "7692-7.2.3.4/stored block with BFINAL inside a message", in: inFragments(0x41, "\x01\x03\x00\xfc\xffab", "c"+deflatedHello),
+			want: texts("abcHello")},
 		{name: "7692-7.2.3.5/two blocks in fragments", in: inFragments(0x41, "\xf2\x48\x05\x00\x00\x00\xff\xff", "\xca\xc9\xc9\x07\x00"),
 			want: texts("Hello")},
 		{name: "7692-7.2.2/dynamic codes", in: []wireFrame{frame(0xc1, dynamic), frame(0xc1, deflatedHello)}, want: texts(dynamicText, "Hello")},
@@ -69,6 +79,10 @@ func deflateRows() []wireRow {
 		{name: "7692-7.2.2/not DEFLATE, known before the end", in: []wireFrame{frame(0xc2, "\xff").Claiming(100)}, end: corrupt, early: true},
 		{name: "7692-7.2.2/cut", in: []wireFrame{frame(0xc2, deflatedHello[:4])}, end: corrupt},
 		{name: "7692-7.2.2/cut in fragments", in: inFragments(0x42, deflatedHello[:2], deflatedHello[2:4]), end: corrupt},
+		{name: "7692-7.2.2/distance before the start", in: []wireFrame{frame(0xc2, helloAgain)}, end: corrupt},
+		{name: "7692-7.2.2/reserved block type behind data", in: []wireFrame{frame(0xc2, stored("Hello")+"\x06")}, end: corrupt},
+		{name: "7692-7.2.2/stored block with lengths that disagree", in: []wireFrame{frame(0xc2, "\x00\x01\x00\xfe\xfea\x00")}, end: corrupt},
+		{name: "7692-7.2.1/the tail was not removed", in: []wireFrame{frame(0xc1, deflatedHello+"\x00\x00\xff\xff")}, end: corrupt},
 		{name: "7692-7.2.2/stored block cut", in: []wireFrame{frame(0xc2, stored("Hello")[:7])}, end: corrupt},
 		{name: "7692-7.2.2/stream ends inside a message", in: []wireFrame{frame(0xc1, deflatedHello).Claiming(100)}},
 		{name: "7692-7.2.2/stream ends between fragments", in: []wireFrame{frame(0x41, deflatedHello)}},
@@ -85,6 +99,7 @@ func deflateRows() []wireRow {
 		{name: "8.1/not UTF-8 inflated", deflate: true, in: []wireFrame{frame(0xc1, deflated("a\xff"))}, end: endNotUTF8},
 		{name: "8.1/not UTF-8 inflated, fragments", deflate: true, in: inFragments(0x41, eachByte(deflated("Hello\xed\xa0\x80"))...), end: endNotUTF8},
 		{name: "8.1/cut character inflated", deflate: true, in: []wireFrame{frame(0xc1, deflated("a\xe2\x82"))}, end: endNotUTF8},
+		{name: "8.1/character in three blocks", in: []wireFrame{frame(0xc1, stored("\xe2")+stored("\x82")+stored("\xac")+"\x00")}, want: texts("\u20ac")},
 		{name: "8.1/binary inflated need not be UTF-8", deflate: true, in: []wireFrame{frame(0xc2, deflated("\xff"))}, want: binaries("\xff")},
 		{name: "8.1/UTF-8 inflated", deflate: true, in: []wireFrame{frame(0xc1, deflated("κόσμε\U0001f310"))}, want: texts("κόσμε\U0001f310")},
 		// The first rule that is seen broken is the one that the peer is told.
