@@ -151,7 +151,7 @@ func (c *Conn) handleClose(p []byte) error {
 	if v != nil {
 		return c.fail(v, v.Code, v.Text)
 	}
-	c.peerClosed.Store(true)
+	c.marks.Or(markPeerClosed)
 	more := !r.buf.empty()
 	handler := c.CloseHandler()
 	if err := r.callHandler(func() error { return handler(code, text) }); err != nil {

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -42,12 +43,17 @@ type Conn struct {
 	keep        *keepAlive // nil: off
 
 	// Atomic.
-	control    atomic.Pointer[control] // handlers and pings in flight, made at first use
-	handler    atomic.Pointer[handler] // of Handle
-	abortErr   atomic.Pointer[error]   // why the library closed nc
-	state      atomic.Uint32           // stateOpen, stateAborted or stateClosed
-	peerClosed atomic.Bool             // the peer's close frame was read
+	control  atomic.Pointer[control] // handlers and pings in flight, made at first use
+	handler  atomic.Pointer[handler] // of Handle
+	abortErr atomic.Pointer[error]   // why the library closed nc
+	state    atomic.Uint32           // stateOpen, stateAborted or stateClosed
+	marks    atomic.Uint32           // markPeerClosed, markShared
 }
+
+const (
+	markPeerClosed = 1 << iota // the peer's close frame was read
+	markShared                 // the deadlines of nc may be set by others
+)
 
 // connConfig is what a handshake knows.
 type connConfig struct {
@@ -79,8 +85,27 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		c.startTrace(cfg.trace)
 	}
 	c.startKeepAlive(cfg.keepAlive)
+	if !ownDeadlines(nc) {
+		c.marks.Store(markShared)
+	}
 	return c
 }
+
+// ownDeadlines reports whether nc is of a type that sets no deadlines by itself.
+func ownDeadlines(nc net.Conn) bool {
+	if tc, ok := nc.(*tls.Conn); ok {
+		nc = tc.NetConn()
+	}
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn, *pipeConn, *http2Conn:
+		return true
+	}
+	return false
+}
+
+func (c *Conn) peerClosed() bool { return c.marks.Load()&markPeerClosed != 0 }
+
+func (c *Conn) deadlinesShared() bool { return c.marks.Load()&markShared != 0 }
 
 func (c *Conn) initCompression(cfg connConfig) {
 	d := cfg.deflate
@@ -114,9 +139,15 @@ func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
 func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // NetConn returns the connection underneath: a *net.TCPConn, a *tls.Conn or whatever the server or
-// the dial function provided. Reading from it, writing to it or setting its deadlines corrupts the
-// WebSocket connection.
+// the dial function provided. Reading from it or writing to it corrupts the WebSocket connection. A
+// write deadline that is set on it ends a write in progress; the next one sets that of
+// SetWriteDeadline again. Delayed frames leave first, as far as that takes no waiting, so that one
+// may close it.
 func (c *Conn) NetConn() net.Conn {
+	c.marks.Or(markShared)
+	if c.write.delayed.Load() != delayedNone {
+		c.write.tryFlush()
+	}
 	return c.nc
 }
 

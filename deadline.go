@@ -12,9 +12,9 @@ import (
 )
 
 // How a deadline or a context ends a wait for the network. Each half of a Conn has one ioDeadline,
-// which alone sets the deadline of that direction of the net.Conn. Invariant: unless a call was
+// which sets the deadline of that direction of the net.Conn. Invariant: unless a call was
 // interrupted or the deadline is overridden, the net.Conn has the deadline that the application
-// asked for. A context acts on the net.Conn only while a call with that context is in progress.
+// asked for, or one that others have set and that the next write replaces: see renew. A context acts on the net.Conn only while a call with that context is in progress.
 
 // aLongTimeAgo is a deadline that has passed.
 var aLongTimeAgo = time.Unix(1, 0)
@@ -218,6 +218,19 @@ func (d *ioDeadline) restore() {
 	d.mu.Lock()
 	d.call.Store(callIdle)
 	d.restoreLocked()
+	d.mu.Unlock()
+}
+
+// renew sets the deadline of the net.Conn once more if others may have set another: one that ends
+// its connections when they are idle, or a program that has ended a read by it.
+func (d *ioDeadline) renew() {
+	if !d.conn.deadlinesShared() {
+		return
+	}
+	d.mu.Lock()
+	if d.override == overrideNone && !d.closed {
+		d.setNetConn(d.Deadline())
+	}
 	d.mu.Unlock()
 }
 

@@ -472,8 +472,12 @@ func TestContextSetsNoDeadlineWhileIdle(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := nc.n.Load(); n != 0 {
-			t.Errorf("%d deadlines were set", n)
+		if n := nc.reads.Load(); n != 0 {
+			t.Errorf("%d read deadlines were set", n)
+		}
+		// A net.Conn of an unknown type gets one for each write, with or without a context.
+		if n := nc.writes.Load(); n != 3 {
+			t.Errorf("%d write deadlines were set by 3 writes", n)
 		}
 		c.Close()
 	})
@@ -481,16 +485,16 @@ func TestContextSetsNoDeadlineWhileIdle(t *testing.T) {
 
 type countingDeadlines struct {
 	net.Conn
-	n atomic.Int32
+	reads, writes atomic.Int32
 }
 
 func (c *countingDeadlines) SetReadDeadline(d time.Time) error {
-	c.n.Add(1)
+	c.reads.Add(1)
 	return c.Conn.SetReadDeadline(d)
 }
 
 func (c *countingDeadlines) SetWriteDeadline(d time.Time) error {
-	c.n.Add(1)
+	c.writes.Add(1)
 	return c.Conn.SetWriteDeadline(d)
 }
 
@@ -989,4 +993,54 @@ func TestContextAfterClose(t *testing.T) {
 			t.Errorf("%d still watch the context of a closed connection", n)
 		}
 	})
+}
+
+// An idling net.Conn ends when nothing is read for a while, by a deadline for both directions.
+type idling struct{ net.Conn }
+
+func (c idling) Read(p []byte) (int, error) {
+	c.SetDeadline(time.Now().Add(time.Minute))
+	return c.Conn.Read(p)
+}
+
+// A deadline that others have set on the net.Conn does not end a write that begins after it.
+func TestDeadlinesOfOthers(t *testing.T) {
+	for name, set := range map[string]func(c *Conn, p *peer){
+		"a net.Conn that sets its own": func(c *Conn, p *peer) {
+			go p.send(textFrame("a"))
+			wantRead(t, c, "a")
+		},
+		"NetConn": func(c *Conn, p *peer) { c.NetConn().SetDeadline(time.Now().Add(time.Minute)) },
+		"NetConn, ending a read": func(c *Conn, p *peer) {
+			read := async(func() error { return readErr(c) })
+			synctest.Wait()
+			c.NetConn().SetDeadline(time.Now())
+			wantDeadline(t, ended(t, "ReadMessage", read), false)
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			a, b := net.Pipe()
+			c, p := play(t, idling{a}, b, connConfig{isServer: true})
+			set(c, p)
+			advance(time.Hour)
+			large := strings.Repeat("b", 2*copyLimit)
+			done := async(func() bool {
+				p.expect(textFrame("a"), textFrame(large), textFrame("c"), pingFrame(""))
+				return true
+			})
+			pm, err := NewPreparedMessage(TextMessage, []byte("c"))
+			if err := errors.Join(err, c.WriteMessage(TextMessage, []byte("a")), c.WriteMessage(TextMessage, []byte(large)),
+				c.WritePreparedMessage(pm), c.WriteControl(PingMessage, nil, soon())); err != nil {
+				t.Error(err)
+				c.Close()
+			}
+			<-done
+			if t.Failed() {
+				return
+			}
+			c.SetWriteDeadline(soon())
+			wantDeadline(t, c.WriteMessage(TextMessage, nil), false)
+			c.Close()
+		})
+	}
 }

@@ -73,6 +73,7 @@ func (w *writeHalf) tryFlushLocked() {
 
 // beginWriteLocked is called before pending is written by a call that may wait.
 func (w *writeHalf) beginWriteLocked() {
+	w.deadline.renew()
 	if w.delayed.Load() != delayedNone {
 		w.delayed.Store(delayedWriting)
 	}

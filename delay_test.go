@@ -324,6 +324,16 @@ func TestDelayedUntilReaderWaitsOverTCP(t *testing.T) {
 	}
 }
 
+// A program may close the net.Conn behind its last message.
+func TestDelayedUntilNetConn(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
+	p.send(textFrame("a"), textFrame("b"))
+	wantRead(t, c, "a")
+	write(t, c, "1", "2")
+	c.NetConn().Close()
+	p.expect(textFrame("1"), textFrame("2"))
+}
+
 func TestDelayedUpToLimit(t *testing.T) {
 	for _, size := range []int{100, 1000, 4000, 8000} {
 		bubble(t, fmt.Sprint(size), func(t *testing.T) {

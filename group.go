@@ -826,7 +826,7 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 		ends.Go(func() {
 			if c := m.c; c.beginGoodbye(nil) {
 				c.sayGoodbye(ctx, payload, ErrCloseSent)
-				if ctx.Err() != nil && !c.peerClosed.Load() {
+				if ctx.Err() != nil && !c.peerClosed() {
 					cut.Store(true)
 				}
 			}

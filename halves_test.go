@@ -21,7 +21,7 @@ var halvesMayUse = []string{
 	// halves.go
 	"beforeWait", "moreInput", "handleControl", "readingEnded", "pingSent", "keepAlivePingSent",
 	// how the connection ends
-	"fail", "abort", "netError", "netTimeout", "closeCause", "state", "peerClosed",
+	"fail", "abort", "netError", "netTimeout", "closeCause", "state", "peerClosed", "deadlinesShared",
 	// what they are halves of
 	"nc", "socket", "keep", "trace",
 }

@@ -54,7 +54,7 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		}
 	}()
 	err := c.read.discardUntilClose(ctx)
-	if c.peerClosed.Load() {
+	if c.peerClosed() {
 		// A close handler may have left the answer to Shutdown.
 		select {
 		case <-sent:
@@ -66,7 +66,7 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		err = sendErr
 	}
 	switch {
-	case c.peerClosed.Load():
+	case c.peerClosed():
 		return nil
 	case ctx != nil && ctx.Err() != nil:
 		return contextError(ctx)
@@ -137,7 +137,7 @@ func (r *readHalf) discardUntilClose(ctx context.Context) error {
 	for err == nil {
 		err = r.discardFrame(b.b)
 	}
-	if r.conn.peerClosed.Load() && !r.rules.server {
+	if r.conn.peerClosed() && !r.rules.server {
 		r.awaitEOF(b.b)
 	}
 	b.release()

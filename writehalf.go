@@ -358,6 +358,7 @@ func (w *writeHalf) finishedFrameLocked(frame []byte) error {
 		if err := w.flushLocked(); err != nil {
 			return err
 		}
+		w.beginWriteLocked()
 		return w.writtenLocked(w.writeChunks(frame))
 	}
 	if err := w.growLocked(len(frame)); err != nil {
