@@ -221,9 +221,9 @@ func checkRequest(r *http.Request) rejection {
 	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
 		return rejection{http.StatusHTTPVersionNotSupported, answerGET, notWebSocket + "the request came over HTTP/1.0, HTTP/1.1 is needed" + proxies}
 	}
-	// RFC 6455 §4.2.1, item 2: the server's authority. A request that did not come from a client
-	// but was made by a program has no version.
-	if r.Host == "" && r.ProtoMajor > 0 {
+	// RFC 6455 §4.2.1, item 2: the server's authority. A request that no server has received but a
+	// program made has no version, or has no remote address if http.ReadRequest read it.
+	if r.Host == "" && r.ProtoMajor > 0 && r.RemoteAddr != "" {
 		return rejection{http.StatusBadRequest, answerHost, notWebSocket + "the Host header is missing or empty; send the server's host in it"}
 	}
 	if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {

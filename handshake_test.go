@@ -256,6 +256,14 @@ func TestSubprotocols(t *testing.T) {
 	}
 }
 
+// What a program reads from its client's connection, without a server, is upgraded if the client was
+// given a URL without a host: test packages do that.
+func TestCheckRequestReadByProgram(t *testing.T) {
+	if no := checkRequest(parseRequest(t, sampleRequest, "server.example.com", "")); no.status != 0 {
+		t.Errorf("got %d %q", no.status, no.reason)
+	}
+}
+
 func TestCheckRequest(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -288,7 +296,9 @@ func TestCheckRequest(t *testing.T) {
 		{"§11.3.5/two versions", []string{"Origin", "Sec-WebSocket-Version: 13\r\nOrigin"}, 426, "send that header once"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			no := checkRequest(parseRequest(t, sampleRequest, tt.replace...))
+			r := parseRequest(t, sampleRequest, tt.replace...)
+			r.RemoteAddr = "192.0.2.1:1234"
+			no := checkRequest(r)
 			if no.status != tt.status || !strings.Contains(no.reason, tt.text) {
 				t.Errorf("got %d %q, want %d %q", no.status, no.reason, tt.status, tt.text)
 			}

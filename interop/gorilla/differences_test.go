@@ -241,7 +241,7 @@ var differences = []difference{
 
 	{rowQuery, "space", requestLine("ws://example.com/?a b"), "GET /?a b HTTP/1.1", "GET /?a%20b HTTP/1.1"},
 
-	{rowHost, "empty", upgradeWith(func(r *http.Request) { r.Host = "" }), "101 nil ", "400 HandshakeError 13"},
+	{rowHost, "empty", upgradeWith(func(r *http.Request) { r.Host, r.RemoteAddr = "", "192.0.2.1:1234" }), "101 nil ", "400 HandshakeError 13"},
 
 	{rowChosen, "list", answerHeader("Sec-Websocket-Protocol", "a, b"), "101 [a, b]", "500 []"},
 	{rowChosen, "white space", answerHeader("Sec-Websocket-Protocol", "a b"), "101 [a b]", "500 []"},
