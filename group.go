@@ -106,6 +106,7 @@ type Group struct {
 	room     int           // bytes that may be broadcast before the pass ends
 	turn     chan struct{} // closed when the pass ends, if a goroutine waits for that
 	shutDown chan struct{} // made when closed is set; closed when Shutdown has ended all connections
+	empty    chan struct{} // made when closed is set; closed when the last member leaves after that
 	goodbye  []byte        // payload of the close frames of Shutdown; set with closed
 	next     int           // slot that the pass comes to next
 
@@ -181,6 +182,13 @@ func (m *groupMember) lag() int64 {
 		return 0
 	}
 	return m.s.end.Load() - m.cur.pos()
+}
+
+// ignoresOffer reports whether m has yet to take something that it was offered in an earlier pass.
+func (m *groupMember) ignoresOffer() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cur.at != nil && m.cur.pos() < m.s.offered.Load()
 }
 
 // end ends the delivery to m, and reports whether it had not ended before.
@@ -289,12 +297,17 @@ func (m *groupMember) preface(p []byte) {
 // all that join before the log has gone far.
 func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 	if s.snapshot == nil || s.snapshotOf != g.forgotten {
-		var b []byte
+		size := 0
+		for r := g.oldest; r != nil; r = r.next {
+			size += frameSize(len(r.data))
+		}
+		b, seqs := make([]byte, 0, size), make([]int64, 0, len(g.latest))
 		for r := g.oldest; r != nil; r = r.next {
 			b = appendFrame(b, r.first, r.data)
+			seqs = append(seqs, r.seq)
 		}
 		s.snapshot, s.snapshotOf = k.before(b).at, g.forgotten
-		s.snapshot.seq = g.seq.Load() + 1
+		s.snapshot.seq, s.snapshot.seqs = g.seq.Load()+1, seqs
 	}
 	return frameCursor{s.snapshot, 0}
 }
@@ -320,7 +333,9 @@ func (g *Group) leave(m *groupMember) {
 	m.c.write.groups.Load().remove(m)
 	g.slots[m.slot] = nil
 	g.free = append(g.free, m.slot)
-	g.members--
+	if g.members--; g.members == 0 && g.closed {
+		close(g.empty)
+	}
 	if m.s.members--; m.s.members == 0 {
 		g.streams = slices.DeleteFunc(g.streams, func(s *groupStream) bool { return s == m.s })
 	}
@@ -481,6 +496,9 @@ func (g *Group) keepLocked(key string, message *groupMessage) {
 	} else {
 		g.unlinkLocked(r)
 	}
+	if cap(r.data) > 2*len(message.data) {
+		r.data = nil // a long value does not keep its memory for a short one
+	}
 	r.seq, r.first, r.data = message.seq, message.first, append(r.data[:0], message.data...)
 	if r.prev = g.newest; r.prev != nil {
 		r.prev.next = r
@@ -532,6 +550,10 @@ func (g *Group) flush() {
 		g.again = false
 		g.room = g.maxLag() / 2
 		g.next = 0
+		for _, s := range g.streams {
+			s.offered.Store(s.offering)
+			s.offering = s.end.Load()
+		}
 		n := len(g.slots)
 		g.mu.Unlock()
 		for range min(runtime.GOMAXPROCS(0)-1, n/(2*visitBlock)) {
@@ -630,15 +652,20 @@ func (g *Group) visit() {
 				m.deliver(writer)
 			}
 			if m.behind() {
-				m.checkLag()
+				m.checkLag(false)
 			}
 		}
 	}
 }
 
-// checkLag acts on a member that lags too far.
-func (m *groupMember) checkLag() {
+// checkLag acts on a member that lags too far. What it was not offered in an earlier pass yet says
+// nothing about it: a message may be longer than MaxLag, and the goroutine that is to send it may
+// have to be scheduled first. now is set for one that is about to go on: it may miss that, too.
+func (m *groupMember) checkLag(now bool) {
 	if m.lag() <= int64(m.g.maxLag()) {
+		return
+	}
+	if !(now && m.g.Slow == SkipSlow) && !m.ignoresOffer() {
 		return
 	}
 	if m.g.Slow == CloseSlow {
@@ -705,7 +732,7 @@ func (m *groupMember) compactLocked() {
 		m.compact, end = false, m.s.joinLocked(g.seq.Load())
 	}
 	m.cur = end.before(b)
-	m.cur.at.seqs = seqs
+	m.cur.at.seqs, m.cur.at.batch = seqs, true
 	m.seq = seqs[len(seqs)-1]
 }
 
@@ -775,7 +802,8 @@ func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		if c.write.closeWith(ctx, payload, cause) != nil {
+		err := c.write.closeWith(ctx, payload, cause)
+		if err != nil && err != ErrCloseSent { // the program may have sent one itself
 			c.release(0) // no answer will come
 		}
 	}()
@@ -799,10 +827,13 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
 	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	g.mu.Lock()
 	first := !g.closed
 	if first {
-		g.closed, g.shutDown = true, make(chan struct{})
+		g.closed, g.shutDown, g.empty = true, make(chan struct{}), make(chan struct{})
 		g.over = g.Spread <= 0
 		g.goodbye = closePayload(code, text)
 	}
@@ -821,7 +852,7 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 	var ends sync.WaitGroup
 	for i, m := range all {
 		if g.Spread > 0 {
-			sleepUntil(ctx, begin.Add(time.Duration(float64(g.Spread)*float64(i)/float64(len(all)))))
+			g.awaitTurn(ctx, begin.Add(time.Duration(float64(g.Spread)*float64(i)/float64(len(all)))))
 		}
 		ends.Go(func() {
 			if c := m.c; c.beginGoodbye(nil) {
@@ -857,12 +888,14 @@ func (g *Group) awaitShutdown(ctx context.Context) error {
 	return contextError(ctx)
 }
 
-func sleepUntil(ctx context.Context, at time.Time) {
+// awaitTurn waits for the time at which the next connection is to end, or until none is left.
+func (g *Group) awaitTurn(ctx context.Context, at time.Time) {
 	if d := time.Until(at); d > 0 {
 		t := time.NewTimer(d)
 		defer t.Stop()
 		select {
 		case <-t.C:
+		case <-g.empty:
 		case <-ctx.Done():
 		}
 	}

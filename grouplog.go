@@ -33,8 +33,9 @@ type logChunk struct {
 	into int                      // where to go on in next
 
 	// A side chunk is not part of the log: members read it before they go on with the log at base.
-	side bool
-	seqs []int64 // of its messages, if they are the latest of some keys; not nil if they can be skipped
+	side  bool
+	seqs  []int64 // of its messages, if they are the latest of some keys; not nil if they can be skipped
+	batch bool    // made by compactLocked, for one member
 }
 
 // A frameCursor is a place in a stream, at the beginning of a frame.
@@ -88,13 +89,14 @@ func (k frameCursor) before(p []byte) frameCursor {
 	return frameCursor{side, 0}
 }
 
-// skipTo returns a cursor to to or, if k is in a side chunk that a member was promised as a whole,
-// to the rest of that and then to to.
+// skipTo returns a cursor to to or, if k is in side chunks that a member was promised as a whole, to
+// the rest of those and then to to.
 func (k frameCursor) skipTo(to frameCursor) frameCursor {
-	if !k.at.side || k.at.seqs != nil {
+	if k.at == nil || !k.at.side || k.at.seqs != nil {
 		return to
 	}
 	seq := k.at.seq
+	to = frameCursor{k.at.next.Load(), k.at.into}.skipTo(to)
 	k = to.before(k.at.b[k.off:])
 	k.at.seq = seq
 	return k
@@ -208,10 +210,14 @@ type groupStream struct {
 	nextIsKey  bool     // the next message that the shared compressor makes is a key message
 	age        int      // its messages since the last key message
 	newest     []byte   // frame of the newest message, uncompressed; only if window
+	newestLent bool     // members read it
 	snapshot   *logChunk
 	snapshotOf int
 
-	end atomic.Int64 // bytes ever appended to log
+	offering int64 // end when the pass began
+
+	end     atomic.Int64 // bytes ever appended to log
+	offered atomic.Int64 // end when the pass before this one began: members were visited since
 }
 
 // streamParams are what the form of a message depends on. The zero value is: not compressed.
@@ -350,6 +356,12 @@ func (s *groupStream) appendLocked(message *groupMessage, maxLag int) {
 	if !s.window {
 		return
 	}
+	if cap(s.buf) > maxLogChunk {
+		s.buf = nil
+	}
+	if s.newestLent || cap(s.newest) > 2*len(message.data)+maxHeaderSize {
+		s.newest, s.newestLent = nil, false
+	}
 	s.newest = appendFrame(s.newest[:0], message.first, message.data)
 	switch {
 	case form.isKey:
@@ -383,7 +395,8 @@ func (s *groupStream) newestLocked(seq int64) frameCursor {
 	if !s.window {
 		return frameCursor{s.log.last, s.log.newest}
 	}
-	k := s.joinLocked(seq).before(bytes.Clone(s.newest))
+	k := s.joinLocked(seq).before(s.newest)
+	s.newestLent = true
 	k.at.base = frameCursor{s.log.last, s.log.newest}.pos()
 	k.at.seqs = []int64{} // it may be skipped in turn
 	return k
@@ -416,10 +429,20 @@ func (w *writeHalf) groupState() *groupState {
 }
 
 // sharesWindow reports whether the window of the peer belongs to a group, so that the connection's
-// own messages are not to be compressed.
+// own messages are not to be compressed. If it did the compressor is reset. msg is held.
 func (w *writeHalf) sharesWindow() bool {
 	s := w.groups.Load()
-	return s != nil && s.window.Load() != nil
+	if s == nil {
+		return false
+	}
+	if s.window.Load() != nil {
+		return true
+	}
+	if s.stale.Load() { // set before window is cleared
+		s.stale.Store(false)
+		w.deflater.Reset()
+	}
+	return false
 }
 
 func (s *groupState) members() []*groupMember {
@@ -498,7 +521,7 @@ func (w *writeHalf) deliverLocked(state *groupState) {
 	for _, m := range state.members() {
 		if m.stuck.Load() && !state.blocked {
 			m.stuck.Store(false)
-			m.checkLag() // before the newest message is another one
+			m.checkLag(true) // before the newest message is another one
 		}
 		if !m.behind() || m.stuck.Load() {
 			continue
@@ -561,13 +584,13 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 			return
 		}
 		m.writing = true
-		chunk := len(m.cur.at.b) // m may leave meanwhile
+		chunk := m.cur.at // m may leave meanwhile
 		m.mu.Unlock()
 		n := writer.write(m.c.socket, p)
 		begin, end, frames := cut(p, n)
 		if n < len(p) {
 			m.blockLocked(state)
-			w.lendLocked(p[n:end], m.g.Slow == SkipSlow && end-begin < chunk)
+			w.lendLocked(p[n:end], m.g.Slow == SkipSlow && end-begin < len(chunk.b))
 		} else {
 			w.conn.keep.progressed()
 		}
@@ -575,9 +598,9 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 		m.writing = false
 		switch {
 		case m.ended:
-		case n < len(p) && len(m.cur.at.seqs) > 0:
+		case n < len(p) && chunk.batch:
 			// It keeps nothing but the frame that is pending.
-			m.compactFrom(m.cur.at.seqs[len(m.cur.at.seqs)-countFrames(p)+frames])
+			m.compactFrom(chunk.seqs[len(chunk.seqs)-countFrames(p)+frames])
 		default:
 			m.cur.off += end
 		}
@@ -697,9 +720,9 @@ func (m *groupMember) work() {
 // bounds of the call that is in progress or those of the group.
 func (m *groupMember) catchUpLocked(forGroup bool) error {
 	w := &m.c.write
-	target := m.s.end.Load()
+	end, seq := m.s.end.Load(), m.g.seq.Load()
 	for {
-		p, more := m.take(target)
+		p, more := m.take(end, seq)
 		if len(p) == 0 {
 			return nil
 		}
@@ -719,14 +742,18 @@ func (m *groupMember) catchUpLocked(forGroup bool) error {
 			return err
 		}
 		if forGroup && m.g.Slow == SkipSlow {
-			m.checkLag()
+			m.checkLag(true)
 		}
 	}
 }
 
+// snapshotPiece is how much of a snapshot, of several frames, is taken at a time.
+const snapshotPiece = 16 << 10
+
 // take returns what is ahead, of a client's one frame, and moves the cursor behind it: it will be
-// sent, or the connection is lost. more is not set once target is reached.
-func (m *groupMember) take(target int64) (p []byte, more bool) {
+// sent, or the connection is lost. more is not set once the message seq, which ends the log at end,
+// is taken.
+func (m *groupMember) take(end, last int64) (p []byte, more bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for !m.ended {
@@ -744,8 +771,14 @@ func (m *groupMember) take(target int64) (p []byte, more bool) {
 			_, size := firstFrame(p)
 			p = p[:size]
 		}
+		if k := m.cur.at; len(k.seqs) > 0 && !k.batch && m.g.Slow == SkipSlow {
+			// One that takes nothing must not keep the whole snapshot for long.
+			_, size := firstFrame(p)
+			begin, _, _ := cut(p, min(len(p), snapshotPiece))
+			p = bytes.Clone(p[:max(begin, size)])
+		}
 		m.cur.off += len(p)
-		more := m.compact || m.cur.at.side || m.s.window || m.cur.pos() < target
+		more := !m.past(end, last)
 		if !m.compact && len(m.cur.ahead()) == 0 {
 			m.seen.Store(seq)
 			more = false
@@ -753,6 +786,21 @@ func (m *groupMember) take(target int64) (p []byte, more bool) {
 		return p, more
 	}
 	return nil, false
+}
+
+// past reports whether what m is yet to get came after the message seq, which ends the log at end.
+// m.mu is held.
+func (m *groupMember) past(end, seq int64) bool {
+	k := m.cur
+	switch {
+	case k.at.side && k.off < len(k.at.b):
+		return len(k.at.seqs) > 0 && k.seq() > seq
+	case m.compact:
+		return m.seq >= seq
+	case m.s.window: // a branch is longer than the log
+		return k.seq() > seq
+	}
+	return k.pos() >= end
 }
 
 // catchUp sends, before a message of the connection's own, what was broadcast before it. msg is
@@ -770,10 +818,6 @@ func (w *writeHalf) catchUp(ctx context.Context, state *groupState) error {
 		if err != nil {
 			return err
 		}
-	}
-	if state.stale.Load() {
-		state.stale.Store(false)
-		w.deflater.Reset()
 	}
 	return nil
 }

@@ -1,0 +1,339 @@
+package websocket
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tautws/websocket/internal/wiretest"
+)
+
+// Members that lag: what they are judged by, what they still get, and what they keep.
+
+// A member is not slow because of a message that it has not been offered, however long that is.
+func TestGroupLongMessages(t *testing.T) {
+	bubble(t, "busy", func(t *testing.T) {
+		server, client := pipeConns(t)
+		var g Group
+		add(t, &g, server)
+		for i := range 3 {
+			server.write.mu.TryLock() // it is being written to
+			broadcast(t, &g, marked(i, 2*defaultMaxLag))
+			synctest.Wait()
+			server.write.unlock()
+			_, p, err := client.ReadMessage()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := markOf(t, p); n != i {
+				t.Errorf("message %d, want %d", n, i)
+			}
+		}
+		server.write.mu.TryLock()
+		for i := range 4 {
+			broadcast(t, &g, marked(i, 2*defaultMaxLag))
+			synctest.Wait()
+		}
+		server.write.unlock()
+		if s := g.Stats(); s.Expelled != 1 {
+			t.Errorf("%+v, want it to be expelled", s)
+		}
+	})
+	t.Run("socket", func(t *testing.T) {
+		server, client := tcpConns(t)
+		g := Group{MaxLag: 1 << 10}
+		add(t, &g, server)
+		server.write.mu.TryLock()
+		broadcast(t, &g, marked(1, 4<<10))
+		g.flushed()
+		server.write.unlock()
+		if _, _, err := client.ReadMessage(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A member that lags while it is sent its first messages gets the latest of every key behind them.
+func TestGroupSkipBehindFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Group{Slow: SkipSlow, MaxLag: 500}
+		c, p := overPipe(t, connConfig{isServer: true})
+		g.BroadcastLatest("still", TextMessage, []byte("still"))
+		add(t, &g, c, prepared(t, "second"))
+		add(t, &g, c, prepared(t, "first"))
+		for i := range 20 {
+			g.BroadcastLatest("moving", TextMessage, []byte(strings.Repeat("x", 200)+fmt.Sprint(i)))
+			synctest.Wait()
+		}
+		if s := g.Stats(); s.Skipped == 0 {
+			t.Error("nothing was skipped")
+		}
+		var got []string
+		frames := p.collect()
+		synctest.Wait()
+		c.Close()
+		for _, f := range <-frames {
+			got = append(got, strings.TrimLeft(f.Payload, "x"))
+		}
+		all := strings.Join(got, " ")
+		if all != "second first still 19" && all != "first second still 19" {
+			t.Errorf("got %s", all)
+		}
+	})
+}
+
+// A hookConn calls a function for every write.
+type hookConn struct {
+	stalledConn
+	hook func()
+}
+
+func (c *hookConn) Write(p []byte) (int, error) {
+	c.hook()
+	return len(p), nil
+}
+
+// What is sent before a message of a connection's own is what was broadcast before it, even if more
+// comes all the time.
+func TestGroupOwnMessageHasItsTurn(t *testing.T) {
+	for name, cfg := range map[string]connConfig{"keys": {isServer: true}, "window": wireConfig(true, true, true)} {
+		bubble(t, name, func(t *testing.T) {
+			g := Group{Slow: SkipSlow, MaxLag: 500}
+			writes, seq := 0, 0
+			publish := func() {
+				for range 200 {
+					seq++
+					if name == "keys" {
+						g.BroadcastLatest(fmt.Sprint(seq%1000), BinaryMessage, marked(seq, 200))
+					} else {
+						g.Broadcast(BinaryMessage, tick(seq))
+					}
+				}
+			}
+			nc := &hookConn{stalledConn: newStalledConn(), hook: func() {
+				if writes++; writes < 1000 {
+					publish()
+				}
+			}}
+			c := newConn(nc, cfg)
+			defer c.Close()
+			add(t, &g, c)
+			c.write.mu.TryLock()
+			for range 10 {
+				publish()
+				synctest.Wait()
+			}
+			if err := c.write.groups.Load().member(&g).catchUpLocked(false); err != nil {
+				t.Error(err)
+			}
+			if writes > 100 {
+				t.Errorf("%d writes", writes)
+			}
+			writes = 1000
+			c.write.unlock()
+			synctest.Wait()
+		})
+	}
+}
+
+// A compressor that was in use when the connection joined is not used again, even if it leaves when
+// a message has its turn already.
+func TestGroupSharedWindowLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g Group
+		c, s, _ := sunk(t, wireConfig(true, true, true))
+		own := bytes.Repeat([]byte("a message of its own"), 1000)
+		w, err := c.NextWriter(TextMessage)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(own)
+		add(t, &g, c)
+		w.Close()
+		for i := range 10 {
+			g.Broadcast(TextMessage, tick(i))
+			synctest.Wait()
+		}
+		if err := c.write.lockMessage(noContext); err != nil {
+			t.Fatal(err)
+		}
+		g.Remove(c)
+		if !c.write.compresses(len(own)) {
+			t.Error("it is not compressed")
+		}
+		c.write.deflatedMessage(noContext, TextMessage, own)
+		c.write.unlockMessage()
+		var in inflater
+		var last []byte
+		var message string
+		for _, frames := range s.take(t, false) {
+			for _, f := range frames {
+				message += f.Payload
+				if f.First&finBit != 0 {
+					last = in.inflate(t, message)
+					message = ""
+				}
+			}
+		}
+		if !bytes.Equal(last, own) {
+			t.Errorf("got %s", wiretest.Shortened(string(last)))
+		}
+	})
+}
+
+// Shutdown tolerates a close frame that is out, and waits for the peer's.
+func TestGroupShutdownAfterClose(t *testing.T) {
+	for _, name := range []string{"WriteControl", "Shutdown"} {
+		bubble(t, name, func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			var g Group
+			add(t, &g, c)
+			goodbye := string(FormatCloseMessage(CloseGoingAway, ""))
+			sent := async(func() error {
+				if name == "Shutdown" {
+					return c.Shutdown(t.Context(), CloseGoingAway, "")
+				}
+				return c.WriteControl(CloseMessage, []byte(goodbye), time.Time{})
+			})
+			p.expect(wireFrame{First: finBit | CloseMessage, Payload: goodbye})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			done := async(func() error { return g.Shutdown(ctx, CloseGoingAway, "") })
+			stillWaiting(t, "Group.Shutdown", done)
+			p.send(wireFrame{First: finBit | CloseMessage, Payload: goodbye})
+			if err := ended(t, "Group.Shutdown", done); err != nil {
+				t.Error(err)
+			}
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Shutdown does not wait for the turn of connections that have ended.
+func TestGroupShutdownSpreadEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := Group{Spread: time.Hour}
+		var conns []*Conn
+		var peers []*peer
+		for range 5 {
+			c, p := overPipe(t, connConfig{isServer: true})
+			p.drain()
+			add(t, &g, c)
+			conns, peers = append(conns, c), append(peers, p)
+		}
+		done := async(func() error { return g.Shutdown(noContext, CloseGoingAway, "") })
+		stillWaiting(t, "Shutdown", done)
+		for i, c := range conns {
+			peers[i].Close()
+			c.Close()
+		}
+		if err := ended(t, "Shutdown", done); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A stalledConn takes nothing.
+type stalledConn struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func newStalledConn() stalledConn { return stalledConn{closed: make(chan struct{})} }
+
+func (c *stalledConn) Write([]byte) (int, error) {
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stalledConn) Close() error {
+	close(c.closed)
+	return nil
+}
+
+func (c *stalledConn) Read([]byte) (int, error)         { <-c.closed; return 0, io.EOF }
+func (c *stalledConn) SetDeadline(time.Time) error      { return nil }
+func (c *stalledConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *stalledConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *stalledConn) LocalAddr() net.Addr              { return pipeAddr{} }
+func (c *stalledConn) RemoteAddr() net.Addr             { return pipeAddr{} }
+
+// Members that stall one after the other do not keep a part of the group's memory each.
+func TestGroupStalledMemory(t *testing.T) {
+	if raceEnabled() {
+		return // it does not measure memory then
+	}
+	const members, size, keys = 100, 20_000, 100
+	grown := func(t *testing.T, g *Group, cfg connConfig, each func(i int)) int64 {
+		conns := make([]*Conn, members)
+		before := heap()
+		for i := range conns {
+			nc := newStalledConn()
+			conns[i] = newConn(&nc, cfg)
+			add(t, g, conns[i])
+			synctest.Wait()
+			each(i)
+		}
+		n := heap() - before
+		for _, c := range conns {
+			c.Close()
+		}
+		runtime.KeepAlive(g)
+		return (n - int64(g.maxLag()*3/2)) / members
+	}
+	bubble(t, "snapshots", func(t *testing.T) {
+		g := Group{Slow: SkipSlow, MaxLag: 64 << 10}
+		for k := range keys {
+			g.BroadcastLatest(fmt.Sprint(k), BinaryMessage, marked(k, size))
+		}
+		n := grown(t, &g, connConfig{isServer: true}, func(int) {
+			for range 5 {
+				g.BroadcastLatest("0", BinaryMessage, marked(0, size))
+				synctest.Wait()
+			}
+		})
+		if n > 3*size {
+			t.Errorf("a stalled member keeps %d bytes", n)
+		}
+	})
+	bubble(t, "window", func(t *testing.T) {
+		g := Group{Slow: SkipSlow, MaxLag: 64 << 10}
+		n := grown(t, &g, wireConfig(true, true, true), func(i int) {
+			if i < members-1 {
+				return
+			}
+			for k := range 100 {
+				p := marked(k, size)
+				for j := range p {
+					p[j] *= byte(j >> 8)
+				}
+				broadcast(t, &g, p)
+				synctest.Wait()
+			}
+		})
+		if n > size*3/2 { // the frame that it is being sent
+			t.Errorf("a stalled member keeps %d bytes", n)
+		}
+	})
+	t.Run("keys", func(t *testing.T) {
+		var g Group
+		before := heap()
+		for k := range keys {
+			g.BroadcastLatest(fmt.Sprint(k), BinaryMessage, marked(k, size))
+			g.BroadcastLatest(fmt.Sprint(k), BinaryMessage, marked(k, 10))
+		}
+		if n := (heap() - before) / keys; n > 1000 {
+			t.Errorf("a value of 10 bytes keeps %d", n)
+		}
+		runtime.KeepAlive(&g)
+	})
+}
