@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -495,4 +496,40 @@ func TestHandlerDoesNotReturn(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A WriteControl that waited for its turn until its deadline has begun nothing: the connection
+// stays usable.
+func TestWriteControlTurnAtDeadline(t *testing.T) {
+	for range 50 { // the turn and the deadline come at the same time, in either order
+		synctest.Test(t, func(t *testing.T) {
+			a, b := newPipe()
+			c := newConn(&slowWrites{a, time.Second}, connConfig{isServer: true})
+			defer c.Close()
+			defer b.Close()
+			first := async(func() error { return c.WriteMessage(TextMessage, []byte("first")) })
+			synctest.Wait()
+			err := c.WriteControl(PingMessage, nil, time.Now().Add(time.Second))
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("WriteControl: %v", err)
+			}
+			if err := <-first; err != nil {
+				t.Error(err)
+			}
+			if err := c.WriteMessage(TextMessage, []byte("second")); err != nil {
+				t.Fatalf("after it: %v", err)
+			}
+		})
+	}
+}
+
+// slowWrites is a net.Conn whose writes take their time.
+type slowWrites struct {
+	net.Conn
+	d time.Duration
+}
+
+func (s *slowWrites) Write(p []byte) (int, error) {
+	time.Sleep(s.d)
+	return s.Conn.Write(p)
 }

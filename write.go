@@ -146,6 +146,7 @@ func (c *Conn) WriteControl(messageType int, data []byte, deadline time.Time) er
 // controlWithin sends a control message within its own bounds, not those that the application set
 // for its data.
 func (w *writeHalf) controlWithin(ctx context.Context, deadline time.Time, messageType int, data []byte) error {
+	late := false // the wait took until the deadline
 	if !w.mu.TryLock() {
 		var d lock.Deadline
 		if !deadline.IsZero() {
@@ -158,10 +159,15 @@ func (w *writeHalf) controlWithin(ctx context.Context, deadline time.Time, messa
 		if err != nil {
 			return err
 		}
+		late = !deadline.IsZero() && time.Until(deadline) <= 0
 	}
 	err := w.err
-	if err == nil && ctx != nil && ctx.Err() != nil {
-		err = contextError(ctx) // nothing is begun that cannot be ended
+	switch { // nothing is begun that cannot be ended
+	case err != nil:
+	case ctx != nil && ctx.Err() != nil:
+		err = contextError(ctx)
+	case late:
+		err = errControlTimeout
 	}
 	if err == nil {
 		if ctx == nil && deadline.IsZero() && !w.deadline.isSet() {
