@@ -38,10 +38,8 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 		stop := context.AfterFunc(ctx, c.closeNow)
 		defer stop()
 	}
-	if done := c.controls().beginShutdown(); done != nil {
+	if done := c.beginShutdown(); done != nil {
 		defer close(done)
-		c.read.ending.Store(true)
-		c.read.deadline.expire() // for a read in progress
 	}
 	// A peer may read nothing until what it sends is read, so both go on at the same time.
 	sent := make(chan struct{})
@@ -97,14 +95,19 @@ func (r *readHalf) awaitShutdown(ctx context.Context) error {
 	return c.closeCause("read")
 }
 
-// beginShutdown returns a channel to be closed at the end of Shutdown, nil if it has begun before.
-func (k *control) beginShutdown() (done chan struct{}) {
+// beginShutdown ends the reads in progress. It returns a channel to be closed at the end of
+// Shutdown, nil if it has begun before.
+func (c *Conn) beginShutdown() (done chan struct{}) {
+	k := c.controls()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.shutdown != nil {
 		return nil
 	}
 	k.shutdown = make(chan struct{})
+	c.read.ending.Store(true)
+	// With k.mu held, or it could end the reading of another Shutdown, which must not begin before.
+	c.read.deadline.expire()
 	return k.shutdown
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -185,6 +186,25 @@ func TestShutdownTogether(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The first of several calls ends the reads in progress before another one begins to read.
+func TestShutdownTwice(t *testing.T) {
+	server, client := pipeConns(t)
+	asyncRead(client)
+	server.read.deadline.mu.Lock()
+	done := shutdown(t.Context(), server)
+	for !server.read.ending.Load() {
+		runtime.Gosched()
+	}
+	if k := server.controls(); k.mu.TryLock() {
+		t.Error("another Shutdown may begin")
+		k.mu.Unlock()
+	}
+	server.read.deadline.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 
