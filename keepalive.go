@@ -29,6 +29,7 @@ type keepAlive struct {
 	payload [8]byte       // of the pings
 	seen    uint32        // waits at the last check
 	waits   atomic.Uint32 // odd while a read waits for the network; counts both ends of every wait
+	due     atomic.Int64  // when the next check is to be
 	heard   atomic.Int64  // when a byte was last received
 	nothing atomic.Int64  // when a wait last ended without one
 	pinged  atomic.Int64  // when a ping was last sent; while it is queued, when a write last progressed
@@ -43,6 +44,7 @@ func (c *Conn) startKeepAlive(k KeepAlive) {
 	}
 	k.Timeout = cmp.Or(max(k.Timeout, 0), k.Interval)
 	c.keep = &keepAlive{KeepAlive: k, start: time.Now(), payload: randomPingPayload()}
+	c.keep.due.Store(int64(k.Interval))
 	c.keep.timer = time.AfterFunc(1<<62, c.checkAlive)
 	c.keep.timer.Reset(k.Interval) // only now: it may fire immediately
 }
@@ -107,11 +109,14 @@ func (c *Conn) checkAlive() {
 		}
 	case sincePing < k.Timeout:
 		next = min(k.Timeout-sincePing, k.Interval)
+	case now-k.due.Load() > int64(next/2):
+		// The program was stopped, or has no processor: what has come meanwhile is yet to be read.
 	case silent:
 		c.abort(&timeoutError{text: "websocket: peer is gone: nothing received for " +
 			(k.Interval + k.Timeout).String() + ", nor a pong to the ping in between"})
 		return
 	}
+	k.due.Store(now + int64(next))
 	k.timer.Reset(next)
 	if k.stopped.Load() {
 		k.timer.Stop()

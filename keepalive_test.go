@@ -439,3 +439,19 @@ func TestKeepAliveWithoutReader(t *testing.T) {
 		}
 	})
 }
+
+// A program that was stopped for a while has yet to read the pong that came meanwhile.
+func TestKeepAliveStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, p := keepAliveConn(t, time.Second, time.Second)
+		done := asyncRead(c)
+		_, ping := nextPing(t, p, time.Now())
+		advance(time.Second / 2)
+		c.keep.due.Add(-int64(time.Minute)) // the check to come is late
+		advance(time.Second)
+		stillWaiting(t, "the read", done)
+		p.send(pongFrame(ping.Payload))
+		nextPing(t, p, time.Now())
+		wantGone(t, "without a pong", (<-done).err)
+	})
+}
