@@ -30,7 +30,8 @@ func (s *Set) Close() error { return os.NewSyscallError("close", syscall.Close(s
 // Add has the Set report fd. The descriptor leaves the Set when the socket is closed.
 func (s *Set) Add(fd int) error {
 	const epollET = 1 << 31
-	ev := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | epollET, Fd: int32(fd)}
+	const events = syscall.EPOLLIN | syscall.EPOLLPRI | syscall.EPOLLRDHUP | epollET
+	ev := syscall.EpollEvent{Events: events, Fd: int32(fd)}
 	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(s.fd, syscall.EPOLL_CTL_ADD, fd, &ev))
 }
 
@@ -100,6 +101,8 @@ func (s *Set) Check() (n int) {
 
 // Event returns the event i of those that Serve or Check counted last.
 func (s *Set) Event(i int) Event {
+	const end = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
 	e := s.raw[i]
-	return Event{FD: int(e.Fd), End: e.Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0}
+	// A read stops short at urgent data though more is there.
+	return Event{FD: int(e.Fd), End: e.Events&(end|syscall.EPOLLPRI) != 0}
 }

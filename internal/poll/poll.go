@@ -15,7 +15,7 @@ var ErrUnsupported = errors.New("poll: not supported on this system")
 // An Event says that a descriptor may be readable.
 type Event struct {
 	FD int
-	// End is set if the peer has closed its side, or the connection has failed: a read to the end
-	// will not wait.
+	// End is set if the peer has closed its side, the connection has failed, or there is urgent
+	// data: a short read does not mean that nothing more is there.
 	End bool
 }
