@@ -85,7 +85,11 @@ func (d *ioDeadline) set(t time.Time) error {
 	defer d.mu.Unlock()
 	at := int64(0)
 	if !t.IsZero() {
-		if at = int64(t.Sub(processStart)); at == 0 {
+		// By way of the present: t may have no monotonic reading, and the wall clock may have been set
+		// since the start.
+		now := time.Now()
+		left := max(-1<<62, min(t.Sub(now), 1<<62)) // so that the sum does not overflow
+		if at = int64(now.Sub(processStart) + left); at == 0 {
 			at = 1
 		}
 	}
