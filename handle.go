@@ -381,20 +381,30 @@ type poller struct {
 }
 
 var (
-	pollersOnce sync.Once
-	pollers     []*poller // none where there is no poll.Set
+	pollersMu sync.Mutex
+	pollers   []*poller // guarded by pollersMu while there are none, then constant
 )
 
-func startPollers() {
+// startPollers starts the pollers, unless they run, and returns them. There are none where there is
+// no poll.Set, and as long as the program has no descriptors left.
+func startPollers() []*poller {
+	pollersMu.Lock()
+	defer pollersMu.Unlock()
+	if len(pollers) > 0 {
+		return pollers
+	}
+	var started []*poller
 	for range runtime.GOMAXPROCS(0) {
 		set, err := poll.Open(maxEvents)
 		if err != nil {
-			return
+			break
 		}
 		p := &poller{set: set}
-		pollers = append(pollers, p)
+		started = append(started, p)
 		go p.lead(0)
 	}
+	pollers = started
+	return pollers
 }
 
 // handlers has the connections in the pollers by file descriptor.
@@ -423,7 +433,7 @@ func (h *handler) register() bool {
 	if s == nil {
 		return false
 	}
-	pollersOnce.Do(startPollers)
+	pollers := startPollers()
 	if len(pollers) == 0 {
 		return false
 	}

@@ -43,3 +43,34 @@ func TestHandleUrgentData(t *testing.T) {
 	}
 	close(messages)
 }
+
+// When Handle is first called there may be no descriptors left, for now.
+func TestHandleWithoutDescriptors(t *testing.T) {
+	saved := startPollers()
+	pollers = nil
+	defer func() { pollers = saved }()
+	c, p := overTCP(t, connConfig{isServer: true})
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	h := handleConn(t, c, p)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if c.handler.Load().fd != noDescriptor {
+		t.Error("in a poller")
+	}
+	p.send(textFrame("a"))
+	h.want(t, "a")
+	c, p = overTCP(t, connConfig{isServer: true})
+	h = handleConn(t, c, p)
+	if c.handler.Load().fd == noDescriptor {
+		t.Error("in no poller, though there are descriptors again")
+	}
+	p.send(textFrame("b"))
+	h.want(t, "b")
+}
