@@ -140,9 +140,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 
 // NetConn returns the connection underneath: a *net.TCPConn, a *tls.Conn or whatever the server or
 // the dial function provided. Reading from it or writing to it corrupts the WebSocket connection. A
-// write deadline that is set on it ends a write in progress; the next one sets that of
-// SetWriteDeadline again. Delayed frames leave first, as far as that takes no waiting, so that one
-// may close it.
+// write deadline that is set on it ends a write in progress; the next write sets that of
+// SetWriteDeadline again. Delayed frames are sent first, as far as that takes no waiting. Close it
+// by Close of the Conn: a Conn with Handle does not notice otherwise.
 func (c *Conn) NetConn() net.Conn {
 	c.marks.Or(markShared)
 	if c.write.delayed.Load() != delayedNone {

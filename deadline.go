@@ -14,7 +14,8 @@ import (
 // How a deadline or a context ends a wait for the network. Each half of a Conn has one ioDeadline,
 // which sets the deadline of that direction of the net.Conn. Invariant: unless a call was
 // interrupted or the deadline is overridden, the net.Conn has the deadline that the application
-// asked for, or one that others have set and that the next write replaces: see renew. A context acts on the net.Conn only while a call with that context is in progress.
+// asked for, or one that others have set and that the next write replaces: see renew. A context
+// acts on the net.Conn only while a call with that context is in progress.
 
 // aLongTimeAgo is a deadline that has passed.
 var aLongTimeAgo = time.Unix(1, 0)
@@ -85,11 +86,13 @@ func (d *ioDeadline) set(t time.Time) error {
 	defer d.mu.Unlock()
 	at := int64(0)
 	if !t.IsZero() {
-		// By way of the present: t may have no monotonic reading, and the wall clock may have been set
-		// since the start.
-		now := time.Now()
-		left := max(-1<<62, min(t.Sub(now), 1<<62)) // so that the sum does not overflow
-		if at = int64(now.Sub(processStart) + left); at == 0 {
+		monotonic := t
+		if t == t.Round(0) {
+			// It has no monotonic reading, and the wall clock may have been set since processStart.
+			now := time.Now()
+			monotonic = now.Add(t.Sub(now))
+		}
+		if at = int64(monotonic.Sub(processStart)); at == 0 {
 			at = 1
 		}
 	}

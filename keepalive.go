@@ -7,8 +7,12 @@ import (
 )
 
 // KeepAlive makes the connection notice a peer that is gone. Any received byte counts as life, so a
-// peer that is busy sending is never taken for dead. Nor is one that slowly receives a long frame,
-// which no ping can overtake, as long as it takes 64 KiB per Timeout. The zero value is off.
+// peer that is busy sending is never taken for dead; over TLS it is any whole record, of up to 16
+// KiB. Nor is one that slowly receives a long frame, which no ping can overtake, as long as it
+// takes 64 KiB per Timeout. The zero value is off.
+//
+// Once a close frame is sent no ping can follow it, and no pong. So a peer that then stays silent
+// for Interval and Timeout together is taken for gone, whatever it does.
 //
 // It costs a timer and no goroutine. A goroutine must be reading for pongs to be seen: only silence
 // while a read waits for the network is held against the peer.
