@@ -17,6 +17,10 @@ const (
 	defaultWriteDelay = 200 * time.Microsecond
 
 	delayLimit = 16 << 10 // bytes of frames that may be delayed
+
+	// writingWait is how long Close waits for a write of delayed frames that has begun. One that
+	// takes longer waits for the peer.
+	writingWait = 10 * time.Millisecond
 )
 
 // Whether pending has frames that were delayed.
@@ -162,11 +166,17 @@ func (w *writeHalf) tryFlush() {
 }
 
 // flushBeforeClose sends delayed frames for Close, within closeWait. If another goroutine is
-// writing them it leaves them to that one, which the peer may have wait.
+// writing them it gives that one a moment, and no more, as the peer may have it wait.
 func (w *writeHalf) flushBeforeClose() {
 	soon := time.Now().Add(closeWait)
-	if !w.mu.TryLock() && (w.delayed.Load() == delayedWriting || w.wait(noContext, until(soon)) != nil) {
-		return
+	if !w.mu.TryLock() {
+		d := soon
+		if w.delayed.Load() == delayedWriting {
+			d = time.Now().Add(writingWait)
+		}
+		if w.wait(noContext, until(d)) != nil {
+			return
+		}
 	}
 	if w.err == nil {
 		w.deadline.overrideWith(noContext, soon, overrideStrict)

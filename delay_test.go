@@ -646,3 +646,27 @@ func TestDelayedReaderDoesNotWaitOverTCP(t *testing.T) {
 		}
 	}
 }
+
+// Close gives a write of delayed frames that has begun on the timer a moment.
+func TestCloseWhileDelayedAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPipe()
+		c, p := play(t, &slowWrites{a, time.Millisecond}, b, connConfig{isServer: true})
+		p.send(textFrame("1"), textFrame("2"), textFrame("3"), textFrame("4"))
+		for range 3 {
+			c.ReadMessage()
+		}
+		frames := p.collect()
+		if err := c.WriteMessage(TextMessage, []byte("answer")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * defaultWriteDelay)
+		if c.write.delayed.Load() != delayedWriting {
+			t.Fatal("they are not being written")
+		}
+		c.Close()
+		if got := <-frames; len(got) != 1 {
+			t.Errorf("%d frames arrived, want 1", len(got))
+		}
+	})
+}
