@@ -68,6 +68,7 @@ type connConfig struct {
 	writeDelay      time.Duration // 0: default
 	readLimit       int64         // bytes; 0: default; negative: none
 	buffered        []byte        // arrived behind the handshake; owned by the Conn
+	shared          bool          // the program has nc, and may set its deadlines
 	trace           *Trace
 }
 
@@ -85,7 +86,7 @@ func newConn(nc net.Conn, cfg connConfig) *Conn {
 		c.startTrace(cfg.trace)
 	}
 	c.startKeepAlive(cfg.keepAlive)
-	if !ownDeadlines(nc) {
+	if cfg.shared || !ownDeadlines(nc) {
 		c.marks.Store(markShared)
 	}
 	return c

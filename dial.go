@@ -216,6 +216,7 @@ func (d *Dialer) DialContext(ctx context.Context, urlStr string, requestHeader h
 		writeDelay:      d.WriteDelay,
 		readLimit:       d.ReadLimit,
 		buffered:        buffered,
+		shared:          d.NetDial != nil || d.NetDialContext != nil || d.NetDialTLSContext != nil,
 		trace:           d.Trace,
 	}
 	cfg.subprotocol, err = checkResponse(resp, key, offered)

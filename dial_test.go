@@ -1749,3 +1749,25 @@ func TestDialProxyFunctions(t *testing.T) {
 		}
 	}
 }
+
+// A program that has the net.Conn of its dial function may set deadlines on it; they end no later
+// write.
+func TestDialFunctionSetsDeadlines(t *testing.T) {
+	s := httptest.NewServer(echoOnce(t, &Upgrader{}))
+	defer s.Close()
+	var nc net.Conn
+	d := Dialer{NetDial: func(network, addr string) (c net.Conn, err error) {
+		nc, err = net.Dial(network, addr)
+		return nc, err
+	}}
+	c, _, err := d.Dial(wsURL(s.URL), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	nc.SetWriteDeadline(time.Now())
+	if err := c.WriteMessage(TextMessage, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, c, "hello")
+}

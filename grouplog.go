@@ -732,6 +732,7 @@ func (m *groupMember) catchUpLocked(forGroup bool) error {
 		var err error
 		if w.server {
 			if err = w.flushLocked(); err == nil {
+				w.beginWriteLocked()
 				err = w.writtenLocked(w.writeChunks(p))
 			}
 		} else {
