@@ -516,7 +516,7 @@ func ExampleConn_SetReadLimit() {
 	fmt.Println("client:", err)
 	// Output:
 	// server: websocket: read limit exceeded true
-	// client: websocket: close 1009 (message too big): message longer than the limit of 1000 bytes
+	// client: websocket: close 1009 (message too big)
 }
 
 func ExampleConn_WriteJSON() {

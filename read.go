@@ -137,7 +137,7 @@ func (r *readHalf) readLong() ([]byte, error) {
 	for !done && err == nil {
 		if n == len(p) {
 			if size = r.nextSize(n); size == n {
-				return p, r.tooBig(math.MaxInt)
+				return p, r.tooBig()
 			}
 			larger := make([]byte, size)
 			copy(larger, p)
@@ -365,7 +365,7 @@ func (r *readHalf) readInto(l *lent) (messageType int, data []byte, err error) {
 	for !done && err == nil {
 		size := r.nextSize(n)
 		if size == n {
-			return noFrame, nil, r.tooBig(math.MaxInt)
+			return noFrame, nil, r.tooBig()
 		}
 		larger := getBuffer(size)
 		copy(larger.b, l.own.b[:n])

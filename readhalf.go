@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"strconv"
 	"sync/atomic"
 
 	"github.com/tautws/websocket/internal/deflate"
@@ -222,10 +221,10 @@ func (r *readHalf) beginFrame(h header, n int) error {
 	if !r.dropping {
 		// RFC 6455 §10.4: refused at the header, before a byte of it is stored.
 		if limit := r.limit.Load(); limit > 0 && h.length > uint64(max(0, limit-m.received)) {
-			return r.tooBig(limit)
+			return r.tooBig()
 		}
 		if h.length > 1<<62 {
-			return r.tooBig(1 << 62) // no sum of lengths may overflow
+			return r.tooBig() // no sum of lengths may overflow
 		}
 	}
 	if h.length == 0 && !h.fin() {
@@ -244,10 +243,9 @@ func (r *readHalf) beginFrame(h header, n int) error {
 	return nil
 }
 
-func (r *readHalf) tooBig(limit int64) error {
-	return r.conn.fail(ErrReadLimit, CloseMessageTooBig,
-		"message longer than the limit of "+strconv.FormatInt(limit, 10)+" bytes")
-}
+// tooBig fails the connection. The close frame has no reason: programs compare the text of the error
+// that their peer makes of it.
+func (r *readHalf) tooBig() error { return r.conn.fail(ErrReadLimit, CloseMessageTooBig, "") }
 
 // frameBuffered reports whether the buffer holds another whole frame: then the next read will not
 // wait, and what is written until then may.
@@ -499,7 +497,7 @@ func (r *readHalf) inflate(p []byte) (int, error) {
 	n, err := r.inflater.Read(p)
 	r.msg.delivered += int64(n)
 	if limit := r.limit.Load(); limit > 0 && r.msg.delivered > limit {
-		n, err = 0, r.tooBig(limit)
+		n, err = 0, r.tooBig()
 	}
 	if err != nil && err != io.EOF {
 		if err == deflate.ErrCorrupt && r.err == nil {

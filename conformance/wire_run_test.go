@@ -91,9 +91,7 @@ func endFail(code int, text string) wireEnd {
 }
 
 // endLimit: the message is too big.
-func endLimit(limit int64) wireEnd {
-	return wireEnd{websocket.ErrReadLimit, []wireFrame{closeFrame(1009, fmt.Sprintf("message longer than the limit of %d bytes", limit))}}
-}
+var endLimit = wireEnd{websocket.ErrReadLimit, []wireFrame{closeFrame(1009, "")}}
 
 // A wireStyle reads messages until an error.
 type wireStyle struct {

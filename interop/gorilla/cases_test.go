@@ -4,6 +4,7 @@ package gorilla
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -243,6 +244,29 @@ func violationType(t *testing.T, l library) string {
 		return fmt.Sprintf("%T %d", err, v.Code)
 	}
 	return fmt.Sprintf("%T", err)
+}
+
+// failed sends a frame that fails the connection, and closes its own end when the other is closed.
+func failed(f frame) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) string {
+		nc, peer := tcpPair(t)
+		c := l.openPipe(t, nc, peer, server)
+		c.SetReadLimit(4)
+		peer.Write(server.stream(f))
+		go func() {
+			io.Copy(io.Discard, peer)
+			peer.Close()
+		}()
+		if _, _, err := c.ReadMessage(); err == nil {
+			t.Error("no error")
+		}
+		if _, err := nc.Write([]byte("x")); errors.Is(err, net.ErrClosed) {
+			return "the connection is closed"
+		} else if err != nil {
+			return err.Error()
+		}
+		return "the connection is open"
+	}
 }
 
 func skipCorrupt(t *testing.T, l library) string {

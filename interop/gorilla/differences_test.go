@@ -174,6 +174,9 @@ var differences = []difference{
 	{rowRequest, "body", upgradeWith(func(r *http.Request) { r.ContentLength, r.Body = 5, io.NopCloser(strings.NewReader("hello")) }),
 		"101 nil ", "400 HandshakeError 13"},
 
+	{rowFails, "violation", failed(frame{first: fin | 3}), "the connection is open", "the connection is closed"},
+	{rowFails, "limit", failed(textFrame("12345")), "the connection is open", "the connection is closed"},
+
 	{rowViolation, "type", violationType, "*errors.errorString", "*websocket.ProtocolError 1002"},
 
 	{rowWindows, "as a server", negotiate("permessage-deflate; server_max_window_bits=10; client_max_window_bits"),

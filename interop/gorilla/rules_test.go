@@ -31,6 +31,7 @@ const (
 	rowFragments   = "any number of empty fragments"
 	rowDiscard     = "NextReader returns io.EOF"
 	rowPing        = "a ping waits for a blocked writer"
+	rowFails       = "the read that finds a violation returns at once"
 	rowFraming     = "a client cuts messages into frames"
 	rowJSON        = "WriteJSON sends an empty message if the value cannot be encoded"
 	rowWrapped     = "IsCloseError by type assertion"
