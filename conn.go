@@ -222,7 +222,7 @@ func (c *Conn) abort(err error) {
 	c.abortErr.CompareAndSwap(nil, &err)
 	if c.state.CompareAndSwap(stateOpen, stateAborted) {
 		c.release(closeWait)
-	} else if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() {
+	} else if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() != nil {
 		c.release(0) // the close handshake of a Group will not be completed
 	}
 }

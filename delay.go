@@ -138,7 +138,7 @@ func (w *writeHalf) flushFromTimer() {
 		return
 	}
 	w.timerArmed = false
-	if groups := w.groups.Load(); w.n > 0 && w.err == nil && groups != nil && groups.blocked {
+	if groups := w.groups.Load(); w.n > 0 && w.err == nil && groups != nil && w.groupsWait {
 		w.flushBlockedLocked(groups)
 	} else if w.n > 0 && w.err == nil {
 		// The frames were accepted in time: a deadline that has passed since does not apply to

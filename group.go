@@ -750,42 +750,84 @@ func (g *Group) expel(m *groupMember) {
 // closeSlow closes the connection with CloseTryAgainLater. It does not wait, and reads in progress
 // fail at once; the peer has closeWait to take the close frame and to answer it.
 func (c *Conn) closeSlow() {
-	if !c.beginGoodbye(ErrSlowMember) {
+	bye := c.beginGoodbye(ErrSlowMember)
+	if bye == nil {
 		return
 	}
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		c.sayGoodbye(ctx, closePayload(CloseTryAgainLater, "too slow"), ErrSlowMember)
+		bye.say(ctx, c, closePayload(CloseTryAgainLater, "too slow"), ErrSlowMember)
 	}()
 }
 
-// beginGoodbye begins a close handshake on behalf of a group. Unlike Conn.Shutdown it is not cut
-// short when the goroutine that reads, whose read fails now, closes the connection. It reports
-// false if the connection is ending already. cause, unless nil, is what reads and writes return
-// from now on.
-func (c *Conn) beginGoodbye(cause error) bool {
+// A goodbye is a close handshake on behalf of a group. Unlike Conn.Shutdown it is not cut short when
+// the goroutine that reads, whose read fails now, closes the connection.
+type goodbye struct {
+	done chan struct{} // closed at its end
+}
+
+// beginGoodbye begins a close handshake. It returns nil if the connection is ending already. cause,
+// unless nil, is what reads and writes return from now on.
+func (c *Conn) beginGoodbye(cause error) *goodbye {
 	state := c.write.groupState()
-	if !state.goodbye.CompareAndSwap(false, true) {
-		return false
+	bye := &goodbye{make(chan struct{})}
+	if !state.goodbye.CompareAndSwap(nil, bye) {
+		return nil
 	}
 	if cause != nil {
 		c.abortErr.CompareAndSwap(nil, &cause)
 	}
+	ending := c.read.ending.Swap(true) // before state, or a read would fail for good
 	if !c.state.CompareAndSwap(stateOpen, stateAborted) {
-		state.goodbye.Store(false)
-		return false
+		c.read.ending.Store(ending)
+		state.goodbye.Store(nil)
+		close(bye.done)
+		return nil
 	}
-	if !c.read.ending.Swap(true) {
+	if !ending {
 		c.read.deadline.expire()
 		c.handler.Load().wake()
 	}
-	return true
+	return bye
+}
+
+// saysGoodbye reports whether a group's close handshake is in progress.
+func (c *Conn) saysGoodbye() bool {
+	groups := c.write.groups.Load()
+	if groups == nil {
+		return false
+	}
+	bye := groups.goodbye.Load()
+	if bye == nil {
+		return false
+	}
+	select {
+	case <-bye.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// awaitGoodbye waits for the end of another group's close handshake, if there is one. It reports
+// false if ctx ends before.
+func (c *Conn) awaitGoodbye(ctx context.Context) bool {
+	bye := c.write.groupState().goodbye.Load()
+	if bye == nil {
+		return true
+	}
+	select {
+	case <-bye.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // goodbyeCause is what beginGoodbye was given by the group that closes the connection, if one does.
 func (c *Conn) goodbyeCause() error {
-	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() {
+	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() != nil {
 		if err := c.abortErr.Load(); err != nil {
 			return *err
 		}
@@ -793,8 +835,9 @@ func (c *Conn) goodbyeCause() error {
 	return nil
 }
 
-// sayGoodbye goes on with the close handshake, until ctx ends.
-func (c *Conn) sayGoodbye(ctx context.Context, payload []byte, cause error) {
+// say goes on with the close handshake, until ctx ends.
+func (bye *goodbye) say(ctx context.Context, c *Conn, payload []byte, cause error) {
+	defer close(bye.done)
 	ctx = cancelable(ctx)
 	if ctx != nil {
 		defer context.AfterFunc(ctx, func() { c.release(0) })()
@@ -855,11 +898,15 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 			g.awaitTurn(ctx, begin.Add(time.Duration(float64(g.Spread)*float64(i)/float64(len(all)))))
 		}
 		ends.Go(func() {
-			if c := m.c; c.beginGoodbye(nil) {
-				c.sayGoodbye(ctx, payload, ErrCloseSent)
+			c := m.c
+			if bye := c.beginGoodbye(nil); bye != nil {
+				bye.say(ctx, c, payload, ErrCloseSent)
 				if ctx.Err() != nil && !c.peerClosed() {
 					cut.Store(true)
 				}
+			} else if !c.awaitGoodbye(ctx) {
+				c.closeNow()
+				cut.Store(true)
 			}
 			g.leave(m)
 		})
@@ -935,5 +982,5 @@ func (c *Conn) leaveGroups() (goodbye bool) {
 	for _, m := range state.members() {
 		m.g.leave(m)
 	}
-	return state.goodbye.Load()
+	return state.goodbye.Load() != nil
 }

@@ -3,6 +3,7 @@ package websocket
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -213,6 +214,40 @@ func TestGroupShutdownAfterClose(t *testing.T) {
 			}
 			if err := <-sent; err != nil {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// Shutdown waits for a connection that another group is closing.
+func TestGroupShutdownOfTwoGroups(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		bubble(t, fmt.Sprintf("cut=%v", cut), func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			var first, second Group
+			add(t, &first, c)
+			add(t, &second, c)
+			frames := p.collect()
+			one := async(func() error { return first.Shutdown(t.Context(), CloseGoingAway, "") })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			two := async(func() error { return second.Shutdown(ctx, CloseGoingAway, "") })
+			stillWaiting(t, "the first", one)
+			stillWaiting(t, "the second", two)
+			if cut {
+				advance(time.Minute)
+				if err := ended(t, "the second", two); !errors.Is(err, context.DeadlineExceeded) {
+					t.Error(err)
+				}
+				ended(t, "the first", one)
+			} else {
+				p.send(closeFrame(CloseGoingAway, ""))
+				if err := errors.Join(ended(t, "the first", one), ended(t, "the second", two)); err != nil {
+					t.Error(err)
+				}
+			}
+			if n := len(<-frames); n != 1 {
+				t.Errorf("%d frames were sent, want one close frame", n)
 			}
 		})
 	}

@@ -633,16 +633,17 @@ func TestGroupShutdown(t *testing.T) {
 			peers = append(peers, p)
 			go readErr(c)
 		}
+		synctest.Wait() // in all reads
 		broadcast(t, &g, []byte("last"))
 		shutdown := func() error { return g.Shutdown(t.Context(), CloseGoingAway, "bye") }
 		done, again := async(shutdown), async(shutdown)
-		for i, p := range peers {
+		for _, p := range peers {
 			p.expect(binaryFrame("last"), closeFrame(CloseGoingAway, "bye"))
-			if i == 0 {
-				stillWaiting(t, "Shutdown", done)
-				stillWaiting(t, "the other Shutdown", again)
-			}
-			p.send(closeFrame(CloseGoingAway, ""))
+		}
+		for _, p := range peers {
+			stillWaiting(t, "Shutdown", done)
+			stillWaiting(t, "the other Shutdown", again)
+			p.send(textFrame("not read any more"), closeFrame(CloseGoingAway, ""))
 			p.expectEOF()
 		}
 		if err := errors.Join(ended(t, "Shutdown", done), ended(t, "the other Shutdown", again)); err != nil {

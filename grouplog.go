@@ -415,8 +415,7 @@ type groupState struct {
 	window      atomic.Pointer[groupMember] // the membership whose group shares its window
 	messageOpen atomic.Bool                 // deliveries wait for the end of the connection's own message
 	stale       atomic.Bool                 // the compressor is to be reset
-	goodbye     atomic.Bool                 // a group closes the connection: see beginGoodbye
-	blocked     bool                        // a group's frame is pending; guarded by write.mu
+	goodbye     atomic.Pointer[goodbye]     // by which a group closes the connection
 }
 
 // groupState returns the state of the half's groups, made at first use.
@@ -515,11 +514,11 @@ func (m *groupMember) hasSocket() bool { return m.c.socket != nil && m.c.write.s
 // far as that takes no waiting.
 func (w *writeHalf) deliverLocked(state *groupState) {
 	if w.n == 0 {
-		state.blocked = false
+		w.groupsWait = false
 	}
 	var writer *socketWriter
 	for _, m := range state.members() {
-		if m.stuck.Load() && !state.blocked {
+		if m.stuck.Load() && !w.groupsWait {
 			m.stuck.Store(false)
 			m.checkLag(true) // before the newest message is another one
 		}
@@ -566,7 +565,7 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 	}
 	if w.n > 0 {
 		if w.tryFlushLocked(); w.n > 0 {
-			m.blockLocked(state)
+			m.blockLocked()
 			return
 		}
 	}
@@ -589,8 +588,8 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 		n := writer.write(m.c.socket, p)
 		begin, end, frames := cut(p, n)
 		if n < len(p) {
-			m.blockLocked(state)
-			w.lendLocked(p[n:end], m.g.Slow == SkipSlow && end-begin < len(chunk.b))
+			m.blockLocked()
+			w.lendLocked(p[n:end], (m.g.Slow == SkipSlow || chunk.side) && end-begin < len(chunk.b))
 		} else {
 			w.conn.keep.progressed()
 		}
@@ -627,8 +626,8 @@ func cut(p []byte, n int) (begin, end, frames int) {
 }
 
 // blockLocked has the goroutine that sends what is pending go on with the log.
-func (m *groupMember) blockLocked(state *groupState) {
-	state.blocked = true
+func (m *groupMember) blockLocked() {
+	m.c.write.groupsWait = true
 	m.stuck.Store(true)
 }
 

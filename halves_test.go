@@ -21,7 +21,8 @@ var halvesMayUse = []string{
 	// halves.go
 	"beforeWait", "moreInput", "handleControl", "readingEnded", "pingSent", "keepAlivePingSent",
 	// how the connection ends
-	"fail", "abort", "netError", "netTimeout", "closeCause", "state", "peerClosed", "deadlinesShared",
+	"fail", "abort", "netError", "netTimeout", "closeCause", "state", "peerClosed", "saysGoodbye",
+	"goodbyeCause", "deadlinesShared",
 	// what they are halves of
 	"nc", "socket", "keep", "trace",
 }

@@ -132,13 +132,19 @@ func (r *readHalf) check() error {
 	return r.err
 }
 
+// isOver reports whether nothing more is to be read: not while a group waits for the peer's close
+// frame.
+func (r *readHalf) isOver() bool {
+	return r.conn.state.Load() != stateOpen && !r.conn.saysGoodbye()
+}
+
 func (r *readHalf) unlock() {
 	r.deadline.finish()
-	if r.conn.state.Load() != stateOpen {
+	if r.isOver() {
 		r.releaseLocked()
 	}
 	r.mu.Unlock()
-	if r.conn.state.Load() != stateOpen {
+	if r.isOver() {
 		r.releaseIfIdle()
 	}
 }

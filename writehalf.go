@@ -46,6 +46,7 @@ type writeHalf struct {
 
 	// Guarded by mu.
 	timerArmed bool
+	groupsWait bool        // pending is a part of a group's frame, or what the groups' frames wait for
 	n          int32       // pending.b[:n] is not yet written
 	pending    *buffer     // nil while no frame is pending
 	timer      *delayTimer // made at first use
@@ -84,6 +85,9 @@ func (w *writeHalf) lock(ctx context.Context) error {
 		}
 	}
 	err := w.err
+	if err == nil && w.conn.state.Load() == stateAborted {
+		err = w.conn.goodbyeCause() // a slow member's close frame has yet to have its turn
+	}
 	if err == nil && w.deadline.passed() {
 		err = w.conn.netTimeout("write") // nothing is begun that cannot be ended
 	}
@@ -450,7 +454,7 @@ func (w *writeHalf) writtenLocked(err error) error {
 	if w.delayed.Load() != delayedNone {
 		w.delayed.Store(delayedNone)
 	}
-	if groups := w.groups.Load(); groups != nil && (groups.blocked || err != nil) {
+	if groups := w.groups.Load(); groups != nil && (w.groupsWait || err != nil) {
 		w.work.Store(true) // the groups' messages that waited for this one
 	}
 	if err != nil {
