@@ -174,21 +174,32 @@ const (
 
 func (m *groupMember) behind() bool { return m.seen.Load() < m.g.seq.Load() }
 
-// lag returns how many bytes of the log m has to keep.
-func (m *groupMember) lag() int64 {
+// keeps returns the position from which on m keeps the log, if it does.
+func (m *groupMember) keeps() (pos int64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if rest := m.cur.rest(); rest != nil {
+		return rest.log.pos(), true
+	}
 	if m.cur.at == nil || m.compact {
+		return 0, false
+	}
+	return m.cur.pos(), true
+}
+
+// lag returns how many bytes of the log m has to keep.
+func (m *groupMember) lag() int64 {
+	pos, ok := m.keeps()
+	if !ok {
 		return 0
 	}
-	return m.s.end.Load() - m.cur.pos()
+	return m.s.end.Load() - pos
 }
 
 // ignoresOffer reports whether m has yet to take something that it was offered in an earlier pass.
 func (m *groupMember) ignoresOffer() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.cur.at != nil && m.cur.pos() < m.s.offered.Load()
+	pos, ok := m.keeps()
+	return ok && pos < m.s.offered.Load()
 }
 
 // end ends the delivery to m, and reports whether it had not ended before.
@@ -294,7 +305,8 @@ func (m *groupMember) preface(p []byte) {
 }
 
 // snapshotLocked returns a cursor to the latest messages, behind which k is. One snapshot serves
-// all that join before the log has gone far.
+// all that join before the log has gone far. A member that waits for the network gives it up: see
+// groupMember.leaveSnapshot.
 func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 	if s.snapshot == nil || s.snapshotOf != g.forgotten {
 		size := 0
@@ -307,7 +319,8 @@ func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 			seqs = append(seqs, r.seq)
 		}
 		s.snapshot, s.snapshotOf = k.before(b).at, g.forgotten
-		s.snapshot.seq, s.snapshot.seqs = g.seq.Load()+1, seqs
+		s.snapshot.seq, s.snapshot.seqs, s.snapshot.shared = g.seq.Load()+1, seqs, true
+		s.snapshot.rest = &joinRest{s.snapshot.seq, k}
 	}
 	return frameCursor{s.snapshot, 0}
 }
@@ -455,7 +468,7 @@ func (g *Group) broadcast(messageType int, data []byte, pm *PreparedMessage, key
 		g.keepLocked(*key, &message)
 	}
 	for _, s := range g.streams {
-		s.appendLocked(&message, g.maxLag())
+		s.appendLocked(&message, g.maxLag(), g.Slow)
 	}
 	g.seq.Store(message.seq)
 	g.messages++
@@ -681,11 +694,18 @@ func (g *Group) skip(m *groupMember) {
 	defer g.mu.Unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ended || m.compact || m.writing { // in the last case the next pass sees how far that got
+	if m.ended || m.writing { // in the latter case the next pass sees how far that got
 		return
 	}
+	if m.compact && m.cur.rest() == nil {
+		return // it is on its way to the newest message
+	}
+	seq := m.cur.seq() - 1
+	if m.compact {
+		m.compact, seq = false, min(seq, m.seq)
+	}
 	if g.newest != nil {
-		m.compactFrom(m.cur.seq() - 1)
+		m.compactFrom(seq)
 	} else if m.cur.pos() < (frameCursor{m.s.log.last, m.s.log.newest}).pos() {
 		m.cur = m.cur.skipTo(m.s.newestLocked(g.seq.Load()))
 	} else {
@@ -700,6 +720,13 @@ func (m *groupMember) compactFrom(seq int64) {
 	m.cur = m.cur.skipTo(frameCursor{})
 }
 
+// leaveSnapshot has a member that joins, and has got the messages up to seq, take the rest from the
+// group's latest messages: it keeps no snapshot while it waits. m.mu is held.
+func (m *groupMember) leaveSnapshot(seq int64, rest *joinRest) {
+	m.seq, m.compact = seq, true
+	m.cur = frameCursor{&logChunk{base: rest.log.pos(), seq: rest.seq, side: true, seqs: []int64{}, rest: rest}, 0}
+}
+
 // compactLocked moves the cursor to some of the latest messages that m has yet to get. Behind the
 // last ones it goes on with the log. m.mu is held, and released meanwhile.
 func (m *groupMember) compactLocked() {
@@ -712,28 +739,37 @@ func (m *groupMember) compactLocked() {
 	if m.ended || !m.compact {
 		return
 	}
-	r := g.newest
-	if r == nil || r.seq <= m.seq {
-		m.compact = false
-		m.cur = m.s.joinLocked(g.seq.Load())
-		return
+	rest, upTo := m.cur.rest(), int64(math.MaxInt64)
+	if rest != nil {
+		upTo = rest.seq
 	}
-	for r.prev != nil && r.prev.seq > m.seq {
-		r = r.prev
+	var r *latestMessage
+	for o := g.newest; o != nil && o.seq > m.seq; o = o.prev {
+		if o.seq < upTo {
+			r = o
+		}
 	}
 	var b []byte
 	var seqs []int64
-	for ; r != nil && len(b) < batch; r = r.next {
+	for ; r != nil && r.seq < upTo && len(b) < batch; r = r.next {
 		b = appendFrame(b, r.first, r.data)
 		seqs = append(seqs, r.seq)
+		m.seq = r.seq
 	}
-	var end frameCursor
-	if r == nil {
-		m.compact, end = false, m.s.joinLocked(g.seq.Load())
+	m.compact = r != nil && r.seq < upTo
+	behind := frameCursor{}
+	switch {
+	case m.compact:
+	case rest != nil:
+		behind = rest.log
+	default:
+		behind = m.s.joinLocked(g.seq.Load())
 	}
-	m.cur = end.before(b)
-	m.cur.at.seqs, m.cur.at.batch = seqs, true
-	m.seq = seqs[len(seqs)-1]
+	m.cur = behind.before(b)
+	m.cur.at.seqs, m.cur.at.rest = seqs, rest
+	if m.compact {
+		m.cur.at.seq = m.seq + 1
+	}
 }
 
 // expel closes the connection of a member that lags.

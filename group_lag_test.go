@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -88,6 +89,68 @@ func TestGroupSkipBehindFirst(t *testing.T) {
 			t.Errorf("got %s", all)
 		}
 	})
+}
+
+// A member that stalls among the messages that it joins with gets the rest of them as they are now,
+// and then what was broadcast meanwhile.
+func TestGroupJoinsAndStalls(t *testing.T) {
+	const keys, forgotten = 100, 50
+	changed := []int{60, 70, 80}
+	for name, test := range map[string]struct {
+		pair func(testing.TB) (net.Conn, net.Conn)
+		g    *Group
+	}{
+		"socket":           {thinPair, &Group{}},
+		"pipe":             {func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() }, &Group{}},
+		"socket, SkipSlow": {thinPair, &Group{Slow: SkipSlow}},
+		"socket, skipping": {thinPair, &Group{Slow: SkipSlow, MaxLag: 5000}},
+		"pipe, skipping":   {func(testing.TB) (net.Conn, net.Conn) { return net.Pipe() }, &Group{Slow: SkipSlow, MaxLag: 5000}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := test.g
+			latest := func(key, i int) {
+				if err := g.BroadcastLatest(fmt.Sprint(key), BinaryMessage, marked(i, 2000)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var want []int
+			for k := range keys {
+				latest(k, k)
+				if k != forgotten && !slices.Contains(changed, k) {
+					want = append(want, k)
+				}
+			}
+			a, b := test.pair(t)
+			c, p := play(t, a, b, connConfig{isServer: true})
+			add(t, g, c, prepared(t, "first"))
+			p.expect(textFrame("first"))
+			g.Forget(fmt.Sprint(forgotten))
+			for _, k := range changed {
+				latest(k, k+1000)
+				want = append(want, k+1000)
+			}
+			g.flushed()
+			if m := c.write.groups.Load().member(g); !m.behind() {
+				t.Fatal("it has not stalled")
+			}
+			latest(keys, 2000)
+			want = append(want, 2000)
+			var got []int
+			for len(got) == 0 || got[len(got)-1] != 2000 {
+				f, err := p.next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, markOf(t, []byte(f.Payload)))
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got  %d\nwant %d", got, want)
+			}
+			if s := g.Stats(); s.Skipped > 0 != (g.MaxLag == 5000) || s.Expelled > 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
 }
 
 // A hookConn calls a function for every write.
@@ -335,6 +398,20 @@ func TestGroupStalledMemory(t *testing.T) {
 				g.BroadcastLatest("0", BinaryMessage, marked(0, size))
 				synctest.Wait()
 			}
+		})
+		if n > 3*size {
+			t.Errorf("a stalled member keeps %d bytes", n)
+		}
+	})
+	bubble(t, "forgotten", func(t *testing.T) {
+		var g Group
+		for k := range keys {
+			g.BroadcastLatest(fmt.Sprint(k), BinaryMessage, marked(k, size))
+		}
+		n := grown(t, &g, connConfig{isServer: true}, func(int) {
+			g.BroadcastLatest("more", BinaryMessage, marked(0, 10))
+			g.Forget("more")
+			synctest.Wait()
 		})
 		if n > 3*size {
 			t.Errorf("a stalled member keeps %d bytes", n)

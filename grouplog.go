@@ -21,6 +21,10 @@ const (
 	minLogChunk   = 4 << 10
 	maxLogChunk   = 64 << 10
 	largeLogChunk = 1 << 20 // for frames of which maxLogChunk has less than eight
+
+	// skipLogChunk is the size where members may miss messages: over TLS, say, one that takes
+	// nothing keeps the chunk that it is being sent.
+	skipLogChunk = 16 << 10
 )
 
 // A logChunk is memory that is filled once: b[:n] never changes again.
@@ -33,9 +37,17 @@ type logChunk struct {
 	into int                      // where to go on in next
 
 	// A side chunk is not part of the log: members read it before they go on with the log at base.
-	side  bool
-	seqs  []int64 // of its messages, if they are the latest of some keys; not nil if they can be skipped
-	batch bool    // made by compactLocked, for one member
+	side   bool
+	seqs   []int64 // of its messages, if they are the latest of some keys; not nil if they can be skipped
+	shared bool    // it is the group's snapshot
+	rest   *joinRest
+}
+
+// A joinRest is what a member that joins gets behind a side chunk: the latest message of every key
+// that has not changed since, and then the log.
+type joinRest struct {
+	seq int64 // messages from this one on come from the log
+	log frameCursor
 }
 
 // A frameCursor is a place in a stream, at the beginning of a frame.
@@ -76,6 +88,16 @@ func (k frameCursor) seq() int64 {
 		return k.at.seq
 	}
 	return k.at.seq + int64(countFrames(k.at.b[:k.off]))
+}
+
+// rest returns what is behind the side chunks that k is at, if the member has yet to join the log.
+func (k frameCursor) rest() *joinRest {
+	for c := k.at; c != nil && c.side; c = c.next.Load() {
+		if c.rest != nil {
+			return c.rest
+		}
+	}
+	return nil
 }
 
 // before returns a cursor to p, behind which k is.
@@ -333,7 +355,7 @@ func (s *groupStream) compressAlone(message *groupMessage) messageForm {
 }
 
 // appendLocked adds the message. Group.order is held as well.
-func (s *groupStream) appendLocked(message *groupMessage, maxLag int) {
+func (s *groupStream) appendLocked(message *groupMessage, maxLag int, slow SlowPolicy) {
 	form := messageForm{message.seq, message.first, message.data, false}
 	alone := form
 	if s.compresses(message) {
@@ -341,6 +363,9 @@ func (s *groupStream) appendLocked(message *groupMessage, maxLag int) {
 		s.forms.payload, s.aloneForms.payload = nil, nil
 	}
 	limit := maxLag / 2
+	if slow == SkipSlow {
+		limit = min(limit, skipLogChunk)
+	}
 	if s.branch != nil && !form.isKey {
 		s.branch.append(alone.seq, alone.first, alone.payload, false, limit)
 	}
@@ -597,9 +622,14 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 		m.writing = false
 		switch {
 		case m.ended:
-		case n < len(p) && chunk.batch:
+		case n < len(p) && len(chunk.seqs) > 0:
 			// It keeps nothing but the frame that is pending.
-			m.compactFrom(chunk.seqs[len(chunk.seqs)-countFrames(p)+frames])
+			seq := chunk.seqs[len(chunk.seqs)-countFrames(p)+frames]
+			if chunk.rest != nil {
+				m.leaveSnapshot(seq, chunk.rest)
+			} else {
+				m.compactFrom(seq)
+			}
 		default:
 			m.cur.off += end
 		}
@@ -747,9 +777,6 @@ func (m *groupMember) catchUpLocked(forGroup bool) error {
 	}
 }
 
-// snapshotPiece is how much of a snapshot, of several frames, is taken at a time.
-const snapshotPiece = 16 << 10
-
 // take returns what is ahead, of a client's one frame, and moves the cursor behind it: it will be
 // sent, or the connection is lost. more is not set once the message seq, which ends the log at end,
 // is taken.
@@ -767,15 +794,13 @@ func (m *groupMember) take(end, last int64) (p []byte, more bool) {
 			m.seen.Store(seq)
 			return nil, false
 		}
+		if k := m.cur.at; k.shared {
+			m.leaveSnapshot(m.cur.seq()-1, k.rest)
+			continue
+		}
 		if !m.c.write.server {
 			_, size := firstFrame(p)
 			p = p[:size]
-		}
-		if k := m.cur.at; len(k.seqs) > 0 && !k.batch && m.g.Slow == SkipSlow {
-			// One that takes nothing must not keep the whole snapshot for long.
-			_, size := firstFrame(p)
-			begin, _, _ := cut(p, min(len(p), snapshotPiece))
-			p = bytes.Clone(p[:max(begin, size)])
 		}
 		m.cur.off += len(p)
 		more := !m.past(end, last)
