@@ -227,6 +227,14 @@ func (c *Conn) abort(err error) {
 	}
 }
 
+// abortCause is what abort was given, or a group that closes the connection; nil if neither was.
+func (c *Conn) abortCause() error {
+	if err := c.abortErr.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
 // release closes nc and gives back what the connection holds. The goodbye of TLS may take as long
 // as wait.
 func (c *Conn) release(wait time.Duration) error {
@@ -261,8 +269,8 @@ func (c *Conn) release(wait time.Duration) error {
 // too slow stays when the program has closed it.
 func (c *Conn) closeCause(op string) error {
 	if c.state.Load() == stateAborted {
-		if err := c.abortErr.Load(); err != nil {
-			return *err
+		if err := c.abortCause(); err != nil {
+			return err
 		}
 	}
 	if err := c.goodbyeCause(); err != nil {

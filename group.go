@@ -864,9 +864,7 @@ func (c *Conn) awaitGoodbye(ctx context.Context) bool {
 // goodbyeCause is what beginGoodbye was given by the group that closes the connection, if one does.
 func (c *Conn) goodbyeCause() error {
 	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() != nil {
-		if err := c.abortErr.Load(); err != nil {
-			return *err
-		}
+		return c.abortCause()
 	}
 	return nil
 }

@@ -455,3 +455,30 @@ func TestKeepAliveStopped(t *testing.T) {
 		wantGone(t, "without a pong", (<-done).err)
 	})
 }
+
+// Once a read has told that the peer is gone nothing is written any more, even if the goodbye of TLS
+// takes its time.
+func TestKeepAliveGoneForWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newPipe()
+		defer b.Close()
+		nc := &slowClose{a, make(chan struct{})}
+		c := newConn(nc, connConfig{isServer: true, keepAlive: KeepAlive{Interval: time.Minute}})
+		go io.Copy(io.Discard, b)
+		wantDeadline(t, readErr(c), false)
+		wantDeadline(t, c.WriteMessage(TextMessage, []byte("hello")), false)
+		close(nc.ready)
+		c.Close()
+	})
+}
+
+// The Close of a slowClose waits for ready.
+type slowClose struct {
+	net.Conn
+	ready chan struct{}
+}
+
+func (s *slowClose) Close() error {
+	<-s.ready
+	return s.Conn.Close()
+}

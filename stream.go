@@ -258,7 +258,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		if !in.aside {
 			n, err = s.conn.read.readStream(p, s.messageType, false)
 		}
-		if err != errInflating {
+		if err != errInflating && err != errShutdown {
 			return n, s.readError(err)
 		}
 		size := min(max(len(p), defaultBufferSize), maxPiece)
@@ -307,12 +307,16 @@ func (s *stream) fetch(size int) error {
 	return err
 }
 
-// errInflating is the result of a readStream that would have to inflate.
+// errInflating is the result of a readStream that would have to inflate. One that would have to wait
+// for the end of Shutdown returns errShutdown.
 var errInflating = errors.New("websocket: message is compressed")
 
 // readStream reads payload of messages of a type, at least a byte. If a deadline ends it, it can go
 // on. With aside it inflates and knows no deadline.
 func (r *readHalf) readStream(p []byte, messageType int, aside bool) (n int, err error) {
+	if !aside && r.ending.Load() {
+		return 0, errShutdown
+	}
 	if err := r.lock(noContext); err != nil {
 		return 0, err
 	}
@@ -338,6 +342,7 @@ func (r *readHalf) readStream(p []byte, messageType int, aside bool) (n int, err
 	}
 	if r.mode = readWaits; aside {
 		r.deadline.restore()
+		return n, r.unlockAfter(noContext, err)
 	}
 	r.unlock()
 	return n, err

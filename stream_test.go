@@ -872,3 +872,54 @@ func TestErrInHandler(t *testing.T) {
 	client.WriteMessage(TextMessage, []byte("done"))
 	wantRead(t, server, "done")
 }
+
+// A Read ends as any read does when Shutdown is called on the Conn: with net.ErrClosed and not
+// before Shutdown ends, or a Close behind it would cut the close handshake short. Its deadline and
+// Close end it before.
+func TestStreamReadDuringShutdown(t *testing.T) {
+	for _, o := range []ConnOptions{{}, {EnableCompression: true}} {
+		bubble(t, "answered", func(t *testing.T) {
+			client, server := Pipe(o)
+			s := server.Stream(BinaryMessage)
+			client.SetCloseHandler(func(int, string) error { return nil })
+			read := async(func() error { return second(s.Read(make([]byte, 1))) })
+			stillWaiting(t, "Read", read)
+			shutdown := async(func() error { return server.Shutdown(t.Context(), CloseGoingAway, "") })
+			readErr(client)
+			stillWaiting(t, "Read during Shutdown", read)
+			s.SetReadDeadline(time.Now().Add(time.Second))
+			advance(time.Second)
+			if err := ended(t, "Read", read); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("Read whose deadline passed: %v", err)
+			}
+			s.SetReadDeadline(time.Time{})
+			read = async(func() error { return second(s.Read(make([]byte, 1))) })
+			stillWaiting(t, "another Read", read)
+			client.WriteControl(CloseMessage, nil, time.Time{})
+			if err := ended(t, "Shutdown", shutdown); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if err := ended(t, "another Read", read); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Read when Shutdown had ended: %v", err)
+			}
+		})
+		bubble(t, "Close", func(t *testing.T) {
+			client, server := Pipe(o)
+			s := server.Stream(BinaryMessage)
+			client.SetCloseHandler(func(int, string) error { return nil })
+			read := async(func() error { return second(s.Read(make([]byte, 1))) })
+			stillWaiting(t, "Read", read)
+			shutdown := async(func() error { return server.Shutdown(t.Context(), CloseGoingAway, "") })
+			readErr(client)
+			stillWaiting(t, "Shutdown", shutdown)
+			closing := async(s.Close)
+			if err := ended(t, "Read", read); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Read when Close was called: %v", err)
+			}
+			client.WriteControl(CloseMessage, nil, time.Time{})
+			if err := errors.Join(ended(t, "Shutdown", shutdown), ended(t, "Close", closing)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -86,7 +86,7 @@ func (w *writeHalf) lock(ctx context.Context) error {
 	}
 	err := w.err
 	if err == nil && w.conn.state.Load() == stateAborted {
-		err = w.conn.goodbyeCause() // a slow member's close frame has yet to have its turn
+		err = w.conn.abortCause() // nc may not be closed yet, nor a slow member's close frame sent
 	}
 	if err == nil && w.deadline.passed() {
 		err = w.conn.netTimeout("write") // nothing is begun that cannot be ended
