@@ -786,7 +786,7 @@ func (g *Group) expel(m *groupMember) {
 // closeSlow closes the connection with CloseTryAgainLater. It does not wait, and reads in progress
 // fail at once; the peer has closeWait to take the close frame and to answer it.
 func (c *Conn) closeSlow() {
-	bye := c.beginGoodbye(ErrSlowMember)
+	bye := c.beginGoodbye(nil, ErrSlowMember)
 	if bye == nil {
 		return
 	}
@@ -800,14 +800,16 @@ func (c *Conn) closeSlow() {
 // A goodbye is a close handshake on behalf of a group. Unlike Conn.Shutdown it is not cut short when
 // the goroutine that reads, whose read fails now, closes the connection.
 type goodbye struct {
-	done chan struct{} // closed at its end
+	group *Group        // that the connection leaves at its end; nil: none
+	done  chan struct{} // closed at its end
 }
 
-// beginGoodbye begins a close handshake. It returns nil if the connection is ending already. cause,
-// unless nil, is what reads and writes return from now on.
-func (c *Conn) beginGoodbye(cause error) *goodbye {
+// beginGoodbye begins a close handshake. It returns nil if the connection is ending already. Until
+// its end the connection remains a member of g, unless that is nil. cause, unless nil, is what reads
+// and writes return from now on.
+func (c *Conn) beginGoodbye(g *Group, cause error) *goodbye {
 	state := c.write.groupState()
-	bye := &goodbye{make(chan struct{})}
+	bye := &goodbye{g, make(chan struct{})}
 	if !state.goodbye.CompareAndSwap(nil, bye) {
 		return nil
 	}
@@ -933,7 +935,7 @@ func (g *Group) Shutdown(ctx context.Context, code int, text string) error {
 		}
 		ends.Go(func() {
 			c := m.c
-			if bye := c.beginGoodbye(nil); bye != nil {
+			if bye := c.beginGoodbye(g, nil); bye != nil {
 				bye.say(ctx, c, payload, ErrCloseSent)
 				if ctx.Err() != nil && !c.peerClosed() {
 					cut.Store(true)
@@ -965,6 +967,7 @@ func (g *Group) awaitShutdown(ctx context.Context) error {
 	}
 	for _, m := range g.all() {
 		m.c.closeNow()
+		g.leave(m)
 	}
 	return contextError(ctx)
 }
@@ -1007,14 +1010,18 @@ func (g *Group) open(c *Conn) (*Conn, error) {
 }
 
 // leaveGroups ends the memberships of a connection that is closed. It reports whether a group is
-// closing it already, with a close handshake.
+// closing it already, with a close handshake: that group's Shutdown ends the membership, as its
+// messages go out before the close frame.
 func (c *Conn) leaveGroups() (goodbye bool) {
 	state := c.write.groups.Load()
 	if state == nil {
 		return false
 	}
+	bye := state.goodbye.Load()
 	for _, m := range state.members() {
-		m.g.leave(m)
+		if bye == nil || bye.group != m.g {
+			m.g.leave(m)
+		}
 	}
-	return state.goodbye.Load() != nil
+	return bye != nil
 }

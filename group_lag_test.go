@@ -449,3 +449,49 @@ func TestGroupStalledMemory(t *testing.T) {
 		runtime.KeepAlive(&g)
 	})
 }
+
+// A reader that closes the connection when its read fails costs the peer nothing of what was
+// broadcast before Shutdown.
+func TestGroupShutdownReaderCloses(t *testing.T) {
+	for name, read := range map[string]func(c *Conn){
+		"ReadMessage": func(c *Conn) { readErr(c) },
+		"Messages": func(c *Conn) {
+			for range c.Messages(context.Background()) {
+			}
+		},
+		"Handle": func(c *Conn) {
+			end := make(chan error)
+			c.Handle(func(_ *Conn, _ Message, err error) { end <- err })
+			if err := <-end; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Handle: %v", err)
+			}
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			var g, other Group
+			c, p := overPipe(t, connConfig{isServer: true})
+			add(t, &g, c)
+			add(t, &other, c)
+			closed := async(func() error {
+				read(c)
+				return c.Close()
+			})
+			broadcast(t, &g, []byte("first"))
+			synctest.Wait() // it is being written
+			broadcast(t, &g, []byte("second"))
+			shutdown := async(func() error { return g.Shutdown(t.Context(), CloseGoingAway, "") })
+			advance(workerTime) // the pass waits that long for the worker
+			ended(t, "the reader", closed)
+			if g.Len() != 1 || other.Len() != 0 {
+				t.Errorf("%d and %d members", g.Len(), other.Len())
+			}
+			p.expect(binaryFrame("first"), binaryFrame("second"), closeFrame(CloseGoingAway, ""))
+			stillWaiting(t, "Shutdown", shutdown)
+			p.send(closeFrame(CloseGoingAway, ""))
+			if err := ended(t, "Shutdown", shutdown); err != nil || g.Len() != 0 {
+				t.Errorf("%v, %d members", err, g.Len())
+			}
+			p.expectEOF()
+		})
+	}
+}
