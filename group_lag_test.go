@@ -495,3 +495,34 @@ func TestGroupShutdownReaderCloses(t *testing.T) {
 		})
 	}
 }
+
+// Shutdown that begins inside a control frame handler of a connection with Handle.
+func TestGroupShutdownInHandler(t *testing.T) {
+	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"TCP": overTCP, "TLS": overTLS, "pipe": overPipe} {
+		t.Run(name, func(t *testing.T) {
+			var g Group
+			c, p := over(t, connConfig{isServer: true})
+			add(t, &g, c)
+			begun, goOn := make(chan bool), make(chan bool)
+			c.SetPingHandler(func(string) error {
+				close(begun)
+				<-goOn
+				return nil
+			})
+			end := make(chan error)
+			c.Handle(func(_ *Conn, _ Message, err error) { end <- err })
+			p.send(frame(0x89, ""))
+			<-begun
+			shutdown := async(func() error { return g.Shutdown(t.Context(), CloseGoingAway, "") })
+			p.expect(closeFrame(CloseGoingAway, ""))
+			close(goOn)
+			if err := <-end; !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Handle: %v", err)
+			}
+			p.send(closeFrame(CloseGoingAway, ""))
+			if err := <-shutdown; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -166,6 +166,9 @@ func (h *handler) serve() (again bool) {
 			return true
 		case err == errNotYet, h.conn.shuttingDown():
 		default:
+			if err == errShutdown { // a group's, or one that has ended since
+				err = h.conn.closeCause("read")
+			}
 			h.end(err)
 			returned = true
 			return false // still busy, so it is never served again
