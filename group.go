@@ -305,7 +305,7 @@ func (m *groupMember) preface(p []byte) {
 }
 
 // snapshotLocked returns a cursor to the latest messages, behind which k is. One snapshot serves
-// all that join before the log has gone far. A member that waits for the network gives it up: see
+// all that join before the next broadcast. A member that waits for the network gives it up: see
 // groupMember.leaveSnapshot.
 func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 	if s.snapshot == nil || s.snapshotOf != g.forgotten {

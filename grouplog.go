@@ -375,9 +375,7 @@ func (s *groupStream) appendLocked(message *groupMessage, maxLag int, slow SlowP
 		s.branch.last.next.Store(s.log.last)
 		s.branch = nil
 	}
-	if s.snapshot != nil && s.end.Load()-s.snapshot.base > int64(maxLag/4) {
-		s.snapshot = nil // it keeps the log from its position on
-	}
+	s.snapshot = nil // those that join from now on get nothing that was broadcast before
 	if !s.window {
 		return
 	}
