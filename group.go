@@ -736,7 +736,7 @@ func (m *groupMember) compactLocked() {
 	g.mu.Lock()
 	m.mu.Lock()
 	defer g.mu.Unlock()
-	if m.ended || !m.compact {
+	if m.ended || !m.compact || len(m.cur.ahead()) > 0 { // in the latter case by a second Add
 		return
 	}
 	rest, upTo := m.cur.rest(), int64(math.MaxInt64)

@@ -526,3 +526,36 @@ func TestGroupShutdownInHandler(t *testing.T) {
 		})
 	}
 }
+
+// What a second Add sends is not lost while a member that was skipped looks for the latest messages.
+func TestGroupAddWhileCompacting(t *testing.T) {
+	g := Group{Slow: SkipSlow}
+	nc := newStalledConn()
+	c := newConn(&nc, connConfig{isServer: true})
+	defer c.Close()
+	add(t, &g, c)
+	g.BroadcastLatest("key", TextMessage, []byte("value"))
+	m := c.write.groups.Load().member(&g)
+	m.mu.Lock()
+	m.compactFrom(0)
+	m.mu.Unlock()
+
+	g.mu.Lock()
+	locked := make(chan bool)
+	compacted := async(func() error {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		close(locked)
+		m.compactLocked()
+		return nil
+	})
+	<-locked
+	m.preface(prepared(t, "first").frame)
+	g.mu.Unlock()
+	<-compacted
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p := m.cur.ahead(); string(p) != "\x81\x05first" || !m.compact {
+		t.Errorf("%q is ahead", p)
+	}
+}
