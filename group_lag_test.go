@@ -559,3 +559,41 @@ func TestGroupAddWhileCompacting(t *testing.T) {
 		t.Errorf("%q is ahead", p)
 	}
 }
+
+// Messages of its own that a connection is sending cost the peer nothing of what was broadcast
+// before Shutdown.
+func TestGroupShutdownWhileWriting(t *testing.T) {
+	const rounds = 50
+	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"TCP": overTCP, "pipe": overPipe} {
+		t.Run(name, func(t *testing.T) {
+			for range rounds {
+				var g Group
+				c, p := over(t, connConfig{isServer: true})
+				add(t, &g, c)
+				frames := p.collect()
+				go func() {
+					own := make([]byte, 20_000)
+					for c.WriteMessage(BinaryMessage, own) == nil {
+					}
+				}()
+				for range 3 {
+					broadcast(t, &g, []byte("broadcast"))
+				}
+				go p.send(closeFrame(CloseGoingAway, ""))
+				if err := g.Shutdown(t.Context(), CloseGoingAway, ""); err != nil {
+					t.Fatal(err)
+				}
+				n := 0
+				for _, f := range <-frames {
+					if f.Payload == "broadcast" {
+						n++
+					}
+				}
+				if n != 3 {
+					t.Fatalf("%d messages arrived", n)
+				}
+				p.Close()
+			}
+		})
+	}
+}

@@ -846,14 +846,15 @@ func (w *writeHalf) catchUp(ctx context.Context, state *groupState) error {
 }
 
 // catchUpBeforeCloseLocked sends what was broadcast before a close frame, unless a message of the
-// connection's own is being sent.
+// connection's own has begun and not ended.
 func (w *writeHalf) catchUpBeforeCloseLocked() error {
 	state := w.groups.Load()
-	if state == nil {
+	if state == nil || w.fragmented {
 		return nil
 	}
 	for _, m := range state.members() {
-		if m.behind() && m.mayDeliverLocked(state) {
+		// A goroutine that holds msg has sent nothing of its message yet.
+		if m.behind() && w.err == nil && w.msgErr.Load() == nil {
 			if err := m.catchUpLocked(false); err != nil {
 				return err
 			}

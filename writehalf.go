@@ -47,6 +47,7 @@ type writeHalf struct {
 	// Guarded by mu.
 	timerArmed bool
 	groupsWait bool        // pending is a part of a group's frame, or what the groups' frames wait for
+	fragmented bool        // the last frame of a message has yet to come
 	n          int32       // pending.b[:n] is not yet written
 	pending    *buffer     // nil while no frame is pending
 	timer      *delayTimer // made at first use
@@ -218,6 +219,9 @@ func (w *writeHalf) releaseIfIdle() {
 func (w *writeHalf) writeFrame(ctx context.Context, first byte, payload []byte) error {
 	if err := w.lock(ctx); err != nil {
 		return err
+	}
+	if !isControl(int(first & 0x0f)) {
+		w.fragmented = first&finBit == 0
 	}
 	err := w.frameLocked(first, payload)
 	w.unlock()
