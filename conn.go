@@ -291,7 +291,7 @@ func (c *Conn) netTimeout(op string) error {
 // netError translates an error of nc if this end closed it.
 func (c *Conn) netError(op string, err error) error {
 	switch state := c.state.Load(); {
-	case state == stateAborted:
+	case state == stateAborted, state == stateClosed && c.goodbyeCause() != nil:
 		return c.closeCause(op)
 	case state == stateClosed && (err == io.EOF || isTimeout(err)):
 		return c.closeCause(op)

@@ -597,3 +597,27 @@ func TestGroupShutdownWhileWriting(t *testing.T) {
 		})
 	}
 }
+
+// Writes of a member that is closed because it lags return ErrSlowMember after Close as well.
+func TestGroupCloseSlowWrites(t *testing.T) {
+	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){"TCP": overTCP, "TLS": overTLS} {
+		t.Run(name, func(t *testing.T) {
+			g := Group{MaxLag: 1000}
+			c, _ := over(t, connConfig{isServer: true})
+			add(t, &g, c)
+			read := async(func() error { return readErr(c) })
+			for g.Stats().Expelled == 0 {
+				broadcast(t, &g, make([]byte, 100_000))
+			}
+			if err := <-read; err != ErrSlowMember {
+				t.Errorf("read: %v", err)
+			}
+			c.Close()
+			for range 2 {
+				if err := c.WriteMessage(TextMessage, nil); err != ErrSlowMember {
+					t.Errorf("write: %v", err)
+				}
+			}
+		})
+	}
+}
