@@ -112,7 +112,6 @@ type Group struct {
 
 	latest         map[string]*latestMessage
 	oldest, newest *latestMessage // in the order of their last change
-	forgotten      int            // calls of Forget
 
 	members           int
 	messages, bytes   int64
@@ -305,10 +304,10 @@ func (m *groupMember) preface(p []byte) {
 }
 
 // snapshotLocked returns a cursor to the latest messages, behind which k is. One snapshot serves
-// all that join before the next broadcast. A member that waits for the network gives it up: see
+// all that join before the next change. A member that waits for the network gives it up: see
 // groupMember.leaveSnapshot.
 func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
-	if s.snapshot == nil || s.snapshotOf != g.forgotten {
+	if s.snapshot == nil {
 		size := 0
 		for r := g.oldest; r != nil; r = r.next {
 			size += frameSize(len(r.data))
@@ -318,7 +317,7 @@ func (g *Group) snapshotLocked(s *groupStream, k frameCursor) frameCursor {
 			b = appendFrame(b, r.first, r.data)
 			seqs = append(seqs, r.seq)
 		}
-		s.snapshot, s.snapshotOf = k.before(b).at, g.forgotten
+		s.snapshot = k.before(b).at
 		s.snapshot.seq, s.snapshot.seqs, s.snapshot.shared = g.seq.Load()+1, seqs, true
 		s.snapshot.rest = &joinRest{s.snapshot.seq, k}
 	}
@@ -434,7 +433,9 @@ func (g *Group) Forget(key string) {
 	if r := g.latest[key]; r != nil {
 		g.unlinkLocked(r)
 		delete(g.latest, key)
-		g.forgotten++
+		for _, s := range g.streams {
+			s.snapshot = nil
+		}
 	}
 }
 
@@ -720,11 +721,13 @@ func (m *groupMember) compactFrom(seq int64) {
 	m.cur = m.cur.skipTo(frameCursor{})
 }
 
-// leaveSnapshot has a member that joins, and has got the messages up to seq, take the rest from the
-// group's latest messages: it keeps no snapshot while it waits. m.mu is held.
+// leaveSnapshot has a member that has yet to get a snapshot, or the rest of it from the message
+// after seq on, take that from the group's latest messages: it keeps no snapshot while it waits.
+// m.mu is held.
 func (m *groupMember) leaveSnapshot(seq int64, rest *joinRest) {
 	m.seq, m.compact = seq, true
-	m.cur = frameCursor{&logChunk{base: rest.log.pos(), seq: rest.seq, side: true, seqs: []int64{}, rest: rest}, 0}
+	list := &logChunk{base: rest.log.pos(), seq: rest.seq, side: true, seqs: []int64{}, rest: rest}
+	m.cur = m.cur.skipTo(frameCursor{list, 0})
 }
 
 // compactLocked moves the cursor to some of the latest messages that m has yet to get. Behind the

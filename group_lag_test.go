@@ -371,13 +371,18 @@ func TestGroupStalledMemory(t *testing.T) {
 		return // it does not measure memory then
 	}
 	const members, size, keys = 100, 20_000, 100
+	first := prepared(t, "first")
 	grown := func(t *testing.T, g *Group, cfg connConfig, each func(i int)) int64 {
 		conns := make([]*Conn, members)
 		before := heap()
 		for i := range conns {
 			nc := newStalledConn()
 			conns[i] = newConn(&nc, cfg)
-			add(t, g, conns[i])
+			if i%2 == 0 {
+				add(t, g, conns[i])
+			} else {
+				add(t, g, conns[i], first)
+			}
 			synctest.Wait()
 			each(i)
 		}

@@ -100,6 +100,16 @@ func (k frameCursor) rest() *joinRest {
 	return nil
 }
 
+// snapshot returns the group's snapshot if it is yet to be read.
+func (k frameCursor) snapshot() *logChunk {
+	for c := k.at; c != nil && c.side; c = c.next.Load() {
+		if c.shared {
+			return c
+		}
+	}
+	return nil
+}
+
 // before returns a cursor to p, behind which k is.
 func (k frameCursor) before(p []byte) frameCursor {
 	side := &logChunk{b: p, side: true, into: k.off}
@@ -228,13 +238,12 @@ type groupStream struct {
 	// Guarded by Group.mu.
 	members    int
 	log        *logTail
-	branch     *logTail // nil: nobody needs it
-	nextIsKey  bool     // the next message that the shared compressor makes is a key message
-	age        int      // its messages since the last key message
-	newest     []byte   // frame of the newest message, uncompressed; only if window
-	newestLent bool     // members read it
-	snapshot   *logChunk
-	snapshotOf int
+	branch     *logTail  // nil: nobody needs it
+	nextIsKey  bool      // the next message that the shared compressor makes is a key message
+	age        int       // its messages since the last key message
+	newest     []byte    // frame of the newest message, uncompressed; only if window
+	newestLent bool      // members read it
+	snapshot   *logChunk // of the latest messages, for those that join now; nil until it is needed
 
 	offering int64 // end when the pass began
 
@@ -375,7 +384,7 @@ func (s *groupStream) appendLocked(message *groupMessage, maxLag int, slow SlowP
 		s.branch.last.next.Store(s.log.last)
 		s.branch = nil
 	}
-	s.snapshot = nil // those that join from now on get nothing that was broadcast before
+	s.snapshot = nil
 	if !s.window {
 		return
 	}
@@ -630,6 +639,9 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 			}
 		default:
 			m.cur.off += end
+			if c := m.cur.snapshot(); c != nil && n < len(p) {
+				m.leaveSnapshot(m.cur.seq()-1, c.rest)
+			}
 		}
 		if n < len(p) {
 			return
@@ -792,8 +804,8 @@ func (m *groupMember) take(end, last int64) (p []byte, more bool) {
 			m.seen.Store(seq)
 			return nil, false
 		}
-		if k := m.cur.at; k.shared {
-			m.leaveSnapshot(m.cur.seq()-1, k.rest)
+		if c := m.cur.snapshot(); c != nil {
+			m.leaveSnapshot(m.cur.seq()-1, c.rest)
 			continue
 		}
 		if !m.c.write.server {
