@@ -263,6 +263,7 @@ func (g *Group) addLocked(c *Conn, state *groupState, preface []byte) *groupMemb
 	seq := g.seq.Load()
 	m.s = g.streamLocked(m, state)
 	m.s.members++
+	m.s.workers = m.s.workers || !m.hasSocket()
 	m.cur = m.s.joinLocked(seq)
 	m.seen.Store(seq)
 	if g.newest != nil {

@@ -22,8 +22,8 @@ const (
 	maxLogChunk   = 64 << 10
 	largeLogChunk = 1 << 20 // for frames of which maxLogChunk has less than eight
 
-	// skipLogChunk is the size where members may miss messages: over TLS, say, one that takes
-	// nothing keeps the chunk that it is being sent.
+	// skipLogChunk is the size where members that may miss messages are written to by goroutines,
+	// over TLS for example: one that takes nothing keeps the chunk that it is being sent.
 	skipLogChunk = 16 << 10
 )
 
@@ -237,6 +237,7 @@ type groupStream struct {
 
 	// Guarded by Group.mu.
 	members    int
+	workers    bool // some members are written to by a goroutine
 	log        *logTail
 	branch     *logTail  // nil: nobody needs it
 	nextIsKey  bool      // the next message that the shared compressor makes is a key message
@@ -372,7 +373,7 @@ func (s *groupStream) appendLocked(message *groupMessage, maxLag int, slow SlowP
 		s.forms.payload, s.aloneForms.payload = nil, nil
 	}
 	limit := maxLag / 2
-	if slow == SkipSlow {
+	if slow == SkipSlow && s.workers {
 		limit = min(limit, skipLogChunk)
 	}
 	if s.branch != nil && !form.isKey {
