@@ -222,7 +222,7 @@ func (c *Conn) abort(err error) {
 	c.abortErr.CompareAndSwap(nil, &err)
 	if c.state.CompareAndSwap(stateOpen, stateAborted) {
 		c.release(closeWait)
-	} else if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() != nil {
+	} else if c.goodbye() != nil {
 		c.release(0) // the close handshake of a Group will not be completed
 	}
 }
@@ -268,13 +268,10 @@ func (c *Conn) release(wait time.Duration) error {
 // That of Close is as package net has it: programs ask for its type. The error of a member that was
 // too slow stays when the program has closed it.
 func (c *Conn) closeCause(op string) error {
-	if c.state.Load() == stateAborted {
+	if c.state.Load() == stateAborted || c.goodbye() != nil {
 		if err := c.abortCause(); err != nil {
 			return err
 		}
-	}
-	if err := c.goodbyeCause(); err != nil {
-		return err
 	}
 	return c.netClosed(op)
 }

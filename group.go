@@ -195,12 +195,6 @@ func (m *groupMember) lag() int64 {
 	return m.s.end.Load() - pos
 }
 
-// ignoresOffer reports whether m has yet to take something that it was offered in an earlier pass.
-func (m *groupMember) ignoresOffer() bool {
-	pos, ok := m.keeps()
-	return ok && pos < m.s.offered.Load()
-}
-
 // end ends the delivery to m, and reports whether it had not ended before.
 func (m *groupMember) end() bool {
 	m.mu.Lock()
@@ -677,10 +671,11 @@ func (g *Group) visit() {
 // nothing about it: a message may be longer than MaxLag, and the goroutine that is to send it may
 // have to be scheduled first. now is set for one that is about to go on: it may miss that, too.
 func (m *groupMember) checkLag(now bool) {
-	if m.lag() <= int64(m.g.maxLag()) {
+	pos, ok := m.keeps()
+	if !ok || m.s.end.Load()-pos <= int64(m.g.maxLag()) {
 		return
 	}
-	if !(now && m.g.Slow == SkipSlow) && !m.ignoresOffer() {
+	if !(now && m.g.Slow == SkipSlow) && pos >= m.s.offered.Load() {
 		return
 	}
 	if m.g.Slow == CloseSlow {
@@ -834,13 +829,17 @@ func (c *Conn) beginGoodbye(g *Group, cause error) *goodbye {
 	return bye
 }
 
+// goodbye returns the close handshake that a group has begun, in progress or ended; nil: none.
+func (c *Conn) goodbye() *goodbye {
+	if groups := c.write.groups.Load(); groups != nil {
+		return groups.goodbye.Load()
+	}
+	return nil
+}
+
 // saysGoodbye reports whether a group's close handshake is in progress.
 func (c *Conn) saysGoodbye() bool {
-	groups := c.write.groups.Load()
-	if groups == nil {
-		return false
-	}
-	bye := groups.goodbye.Load()
+	bye := c.goodbye()
 	if bye == nil {
 		return false
 	}
@@ -855,7 +854,7 @@ func (c *Conn) saysGoodbye() bool {
 // awaitGoodbye waits for the end of another group's close handshake, if there is one. It reports
 // false if ctx ends before.
 func (c *Conn) awaitGoodbye(ctx context.Context) bool {
-	bye := c.write.groupState().goodbye.Load()
+	bye := c.goodbye()
 	if bye == nil {
 		return true
 	}
@@ -869,7 +868,7 @@ func (c *Conn) awaitGoodbye(ctx context.Context) bool {
 
 // goodbyeCause is what beginGoodbye was given by the group that closes the connection, if one does.
 func (c *Conn) goodbyeCause() error {
-	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() != nil {
+	if c.goodbye() != nil {
 		return c.abortCause()
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 	"github.com/tautws/websocket/internal/wiretest"
 )
 
-// Members that lag: what they are judged by, what they still get, and what they keep.
+// Members that lag: what they are measured by, what they still get, and what they keep.
 
 // A member is not slow because of a message that it has not been offered, however long that is.
 func TestGroupLongMessages(t *testing.T) {

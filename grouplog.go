@@ -90,22 +90,21 @@ func (k frameCursor) seq() int64 {
 	return k.at.seq + int64(countFrames(k.at.b[:k.off]))
 }
 
-// rest returns what is behind the side chunks that k is at, if the member has yet to join the log.
-func (k frameCursor) rest() *joinRest {
+// joining returns the side chunk, at or behind k, with what the member that joins gets before the
+// log; nil if that was read.
+func (k frameCursor) joining() *logChunk {
 	for c := k.at; c != nil && c.side; c = c.next.Load() {
 		if c.rest != nil {
-			return c.rest
+			return c
 		}
 	}
 	return nil
 }
 
-// snapshot returns the group's snapshot if it is yet to be read.
-func (k frameCursor) snapshot() *logChunk {
-	for c := k.at; c != nil && c.side; c = c.next.Load() {
-		if c.shared {
-			return c
-		}
+// rest returns what is behind the side chunks that k is at, if the member has yet to join the log.
+func (k frameCursor) rest() *joinRest {
+	if c := k.joining(); c != nil {
+		return c.rest
 	}
 	return nil
 }
@@ -640,7 +639,7 @@ func (m *groupMember) deliverLocked(writer *socketWriter) {
 			}
 		default:
 			m.cur.off += end
-			if c := m.cur.snapshot(); c != nil && n < len(p) {
+			if c := m.cur.joining(); c != nil && c.shared && n < len(p) {
 				m.leaveSnapshot(m.cur.seq()-1, c.rest)
 			}
 		}
@@ -771,10 +770,7 @@ func (m *groupMember) catchUpLocked(forGroup bool) error {
 		}
 		var err error
 		if w.server {
-			if err = w.flushLocked(); err == nil {
-				w.beginWriteLocked()
-				err = w.writtenLocked(w.writeChunks(p))
-			}
+			err = w.writeBehindLocked(p)
 		} else {
 			header, _ := firstFrame(p)
 			err = w.frameLocked(p[0], p[header:])
@@ -789,7 +785,7 @@ func (m *groupMember) catchUpLocked(forGroup bool) error {
 }
 
 // take returns what is ahead, of a client's one frame, and moves the cursor behind it: it will be
-// sent, or the connection is lost. more is not set once the message seq, which ends the log at end,
+// sent, or the connection is lost. more is not set once the message last, which ends the log at end,
 // is taken.
 func (m *groupMember) take(end, last int64) (p []byte, more bool) {
 	m.mu.Lock()
@@ -805,7 +801,7 @@ func (m *groupMember) take(end, last int64) (p []byte, more bool) {
 			m.seen.Store(seq)
 			return nil, false
 		}
-		if c := m.cur.snapshot(); c != nil {
+		if c := m.cur.joining(); c != nil && c.shared {
 			m.leaveSnapshot(m.cur.seq()-1, c.rest)
 			continue
 		}

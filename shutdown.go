@@ -27,7 +27,7 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 	if code != CloseNoStatusReceived && !validCode(code) {
 		return errors.New("websocket: close code " + strconv.Itoa(code) + " not allowed in a close frame")
 	}
-	if groups := c.write.groups.Load(); groups != nil && groups.goodbye.Load() != nil {
+	if c.goodbye() != nil {
 		err := c.closeCause("write")
 		c.Close() // the close handshake of a Group goes on by itself
 		return err

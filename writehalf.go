@@ -363,11 +363,7 @@ var iovecs sync.Pool
 // finishedFrameLocked sends a frame that was made beforehand.
 func (w *writeHalf) finishedFrameLocked(frame []byte) error {
 	if len(frame) > copyLimit || w.n == 0 && !w.more.Load() {
-		if err := w.flushLocked(); err != nil {
-			return err
-		}
-		w.beginWriteLocked()
-		return w.writtenLocked(w.writeChunks(frame))
+		return w.writeBehindLocked(frame)
 	}
 	if err := w.growLocked(len(frame)); err != nil {
 		return err
@@ -402,6 +398,15 @@ func (w *writeHalf) writeChunks(p []byte) error {
 		w.conn.keep.progressed()
 		p = p[n:]
 	}
+}
+
+// writeBehindLocked writes what is pending and then p, which is not copied.
+func (w *writeHalf) writeBehindLocked(p []byte) error {
+	if err := w.flushLocked(); err != nil {
+		return err
+	}
+	w.beginWriteLocked()
+	return w.writtenLocked(w.writeChunks(p))
 }
 
 // growLocked makes room for n more bytes in pending, sending what is there if it must.
