@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -155,7 +154,7 @@ func TestGroupJoinsAndStalls(t *testing.T) {
 
 // A hookConn calls a function for every write.
 type hookConn struct {
-	stalledConn
+	loopConn
 	hook func()
 }
 
@@ -181,7 +180,7 @@ func TestGroupOwnMessageHasItsTurn(t *testing.T) {
 					}
 				}
 			}
-			nc := &hookConn{stalledConn: newStalledConn(), hook: func() {
+			nc := &hookConn{hook: func() {
 				if writes++; writes < 1000 {
 					publish()
 				}
@@ -340,31 +339,6 @@ func TestGroupShutdownSpreadEmpty(t *testing.T) {
 	})
 }
 
-// A stalledConn takes nothing.
-type stalledConn struct {
-	net.Conn
-	closed chan struct{}
-}
-
-func newStalledConn() stalledConn { return stalledConn{closed: make(chan struct{})} }
-
-func (c *stalledConn) Write([]byte) (int, error) {
-	<-c.closed
-	return 0, net.ErrClosed
-}
-
-func (c *stalledConn) Close() error {
-	close(c.closed)
-	return nil
-}
-
-func (c *stalledConn) Read([]byte) (int, error)         { <-c.closed; return 0, io.EOF }
-func (c *stalledConn) SetDeadline(time.Time) error      { return nil }
-func (c *stalledConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *stalledConn) SetWriteDeadline(time.Time) error { return nil }
-func (c *stalledConn) LocalAddr() net.Addr              { return pipeAddr{} }
-func (c *stalledConn) RemoteAddr() net.Addr             { return pipeAddr{} }
-
 // Members that stall one after the other do not keep a part of the group's memory each.
 func TestGroupStalledMemory(t *testing.T) {
 	if raceEnabled() {
@@ -376,8 +350,7 @@ func TestGroupStalledMemory(t *testing.T) {
 		conns := make([]*Conn, members)
 		before := heap()
 		for i := range conns {
-			nc := newStalledConn()
-			conns[i] = newConn(&nc, cfg)
+			conns[i] = newConn(&memberConn{closed: make(chan struct{})}, cfg)
 			if i%2 == 0 {
 				add(t, g, conns[i])
 			} else {
@@ -535,8 +508,7 @@ func TestGroupShutdownInHandler(t *testing.T) {
 // What a second Add sends is not lost while a member that was skipped looks for the latest messages.
 func TestGroupAddWhileCompacting(t *testing.T) {
 	g := Group{Slow: SkipSlow}
-	nc := newStalledConn()
-	c := newConn(&nc, connConfig{isServer: true})
+	c := newConn(&memberConn{closed: make(chan struct{})}, connConfig{isServer: true})
 	defer c.Close()
 	add(t, &g, c)
 	g.BroadcastLatest("key", TextMessage, []byte("value"))

@@ -877,15 +877,19 @@ func TestErrInHandler(t *testing.T) {
 // before Shutdown ends, or a Close behind it would cut the close handshake short. Its deadline and
 // Close end it before.
 func TestStreamReadDuringShutdown(t *testing.T) {
+	begin := func(t *testing.T, o ConnOptions) (client *Conn, s net.Conn, read, shutdown <-chan error) {
+		client, server := Pipe(o)
+		s = server.Stream(BinaryMessage)
+		client.SetCloseHandler(func(int, string) error { return nil })
+		read = async(func() error { return second(s.Read(make([]byte, 1))) })
+		stillWaiting(t, "Read", read)
+		shutdown = async(func() error { return server.Shutdown(t.Context(), CloseGoingAway, "") })
+		readErr(client)
+		return client, s, read, shutdown
+	}
 	for _, o := range []ConnOptions{{}, {EnableCompression: true}} {
 		bubble(t, "answered", func(t *testing.T) {
-			client, server := Pipe(o)
-			s := server.Stream(BinaryMessage)
-			client.SetCloseHandler(func(int, string) error { return nil })
-			read := async(func() error { return second(s.Read(make([]byte, 1))) })
-			stillWaiting(t, "Read", read)
-			shutdown := async(func() error { return server.Shutdown(t.Context(), CloseGoingAway, "") })
-			readErr(client)
+			client, s, read, shutdown := begin(t, o)
 			stillWaiting(t, "Read during Shutdown", read)
 			s.SetReadDeadline(time.Now().Add(time.Second))
 			advance(time.Second)
@@ -904,13 +908,7 @@ func TestStreamReadDuringShutdown(t *testing.T) {
 			}
 		})
 		bubble(t, "Close", func(t *testing.T) {
-			client, server := Pipe(o)
-			s := server.Stream(BinaryMessage)
-			client.SetCloseHandler(func(int, string) error { return nil })
-			read := async(func() error { return second(s.Read(make([]byte, 1))) })
-			stillWaiting(t, "Read", read)
-			shutdown := async(func() error { return server.Shutdown(t.Context(), CloseGoingAway, "") })
-			readErr(client)
+			client, s, read, shutdown := begin(t, o)
 			stillWaiting(t, "Shutdown", shutdown)
 			closing := async(s.Close)
 			if err := ended(t, "Read", read); !errors.Is(err, net.ErrClosed) {
