@@ -378,7 +378,7 @@ func TestHandleSlowPeers(t *testing.T) {
 			r := &c.read
 			for {
 				r.mu.Lock(noContext, nil)
-				had := r.buf.w > 0 || h.lentBytes() > 0
+				had := !r.buf.empty() || h.lentBytes() > 0
 				size := h.lentBytes()
 				if r.buf.buf != nil {
 					size += len(r.buf.buf.b)
