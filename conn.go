@@ -268,12 +268,18 @@ func (c *Conn) release(wait time.Duration) error {
 // That of Close is as package net has it: programs ask for its type. The error of a member that was
 // too slow stays when the program has closed it.
 func (c *Conn) closeCause(op string) error {
-	if c.state.Load() == stateAborted || c.goodbye() != nil {
-		if err := c.abortCause(); err != nil {
-			return err
-		}
+	if err := c.endCause(); err != nil {
+		return err
 	}
 	return c.netClosed(op)
+}
+
+// endCause is why the library has ended a connection that is not open; nil: the program has.
+func (c *Conn) endCause() error {
+	if c.state.Load() == stateAborted || c.goodbye() != nil {
+		return c.abortCause()
+	}
+	return nil
 }
 
 // netClosed is the error of package net for an operation on a connection that is closed.

@@ -25,7 +25,7 @@ func TestGroupLongMessages(t *testing.T) {
 		var g Group
 		add(t, &g, server)
 		for i := range 3 {
-			server.write.mu.TryLock() // it is being written to
+			server.write.mu.Lock(noContext, nil) // it is being written to
 			broadcast(t, &g, marked(i, 2*defaultMaxLag))
 			synctest.Wait()
 			server.write.unlock()
@@ -37,7 +37,7 @@ func TestGroupLongMessages(t *testing.T) {
 				t.Errorf("message %d, want %d", n, i)
 			}
 		}
-		server.write.mu.TryLock()
+		server.write.mu.Lock(noContext, nil)
 		for i := range 4 {
 			broadcast(t, &g, marked(i, 2*defaultMaxLag))
 			synctest.Wait()
@@ -51,7 +51,7 @@ func TestGroupLongMessages(t *testing.T) {
 		server, client := tcpConns(t)
 		g := Group{MaxLag: 1 << 10}
 		add(t, &g, server)
-		server.write.mu.TryLock()
+		server.write.mu.Lock(noContext, nil)
 		broadcast(t, &g, marked(1, 4<<10))
 		g.flushed()
 		server.write.unlock()
@@ -188,7 +188,7 @@ func TestGroupOwnMessageHasItsTurn(t *testing.T) {
 			c := newConn(nc, cfg)
 			defer c.Close()
 			add(t, &g, c)
-			c.write.mu.TryLock()
+			c.write.mu.Lock(noContext, nil)
 			for range 10 {
 				publish()
 				synctest.Wait()
@@ -593,6 +593,51 @@ func TestGroupCloseSlowWrites(t *testing.T) {
 			for range 2 {
 				if err := c.WriteMessage(TextMessage, nil); err != ErrSlowMember {
 					t.Errorf("write: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// What was about to be written when a member was found too slow is not, nor another close frame than
+// that of its group, not even once the program has closed the connection.
+func TestGroupCloseSlowComesFirst(t *testing.T) {
+	for name, write := range map[string]func(c *Conn) error{
+		"message": func(c *Conn) error { return c.WriteMessage(TextMessage, []byte("late")) },
+		"control": func(c *Conn) error { return c.WriteControl(PingMessage, nil, time.Time{}) },
+		"close frame": func(c *Conn) error {
+			return c.WriteControl(CloseMessage, closePayload(CloseNormalClosure, ""), time.Time{})
+		},
+		"Shutdown": func(c *Conn) error { return c.Shutdown(context.Background(), CloseNormalClosure, "") },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			for _, when := range []string{"before", "before, and Close", "while it waits", "while it waits, and Close"} {
+				var g Group
+				c, p := overPipe(t, connConfig{isServer: true})
+				add(t, &g, c)
+				frames := p.collect()
+				c.write.mu.Lock(noContext, nil) // somebody writes
+				closeSlow := func() {
+					c.closeSlow()
+					if strings.HasSuffix(when, "Close") {
+						c.Close()
+					}
+				}
+				if strings.HasPrefix(when, "before") {
+					closeSlow()
+				}
+				written := async(func() error { return write(c) })
+				synctest.Wait()
+				if strings.HasPrefix(when, "while") {
+					closeSlow()
+				}
+				c.write.unlock()
+				if err := <-written; err != ErrSlowMember {
+					t.Errorf("%s: %v", when, err)
+				}
+				p.send(closeFrame(CloseTryAgainLater, ""))
+				if got := <-frames; !wiretest.Equal(got, []wireFrame{closeFrame(CloseTryAgainLater, "too slow")}) {
+					t.Errorf("%s: sent %q", when, wiretest.Payloads(got))
 				}
 			}
 		})

@@ -166,7 +166,7 @@ func TestPipeKeepAlive(t *testing.T) {
 		alive := asyncRead(client)
 		advance(time.Hour)
 		stillWaiting(t, "a read while the peer reads", gone)
-		client.write.mu.TryLock() // from now on the client answers no ping
+		client.write.mu.Lock(noContext, nil) // from now on the client answers no ping
 		wantGone(t, "server", (<-gone).err)
 		if d := time.Since(start); d < time.Hour+time.Minute || d > time.Hour+3*time.Minute {
 			t.Errorf("found after %v", d)

@@ -47,7 +47,7 @@ func (c *Conn) Shutdown(ctx context.Context, code int, text string) error {
 	go func() {
 		defer close(sent)
 		sendErr = c.write.controlWithin(ctx, time.Time{}, CloseMessage, closePayload(code, text))
-		if sendErr != nil && sendErr != ErrCloseSent {
+		if sendErr != nil && sendErr != ErrCloseSent && !c.saysGoodbye() {
 			c.closeNow() // no answer will come
 		}
 	}()

@@ -161,7 +161,7 @@ func (w *writeHalf) controlWithin(ctx context.Context, deadline time.Time, messa
 		}
 		late = !deadline.IsZero() && time.Until(deadline) <= 0
 	}
-	err := w.err
+	err := w.endedLocked()
 	switch { // nothing is begun that cannot be ended
 	case err != nil:
 	case ctx != nil && ctx.Err() != nil:

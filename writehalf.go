@@ -85,10 +85,7 @@ func (w *writeHalf) lock(ctx context.Context) error {
 			return err
 		}
 	}
-	err := w.err
-	if err == nil && w.conn.state.Load() == stateAborted {
-		err = w.conn.abortCause() // nc may not be closed yet, nor a slow member's close frame sent
-	}
+	err := w.endedLocked()
 	if err == nil && w.deadline.passed() {
 		err = w.conn.netTimeout("write") // nothing is begun that cannot be ended
 	}
@@ -97,6 +94,15 @@ func (w *writeHalf) lock(ctx context.Context) error {
 	}
 	if err != nil {
 		w.unlock()
+	}
+	return err
+}
+
+// endedLocked returns what ended writing, nil if nothing did.
+func (w *writeHalf) endedLocked() error {
+	err := w.err
+	if err == nil && w.conn.state.Load() != stateOpen {
+		err = w.conn.endCause() // nc may not be closed yet, nor a slow member's close frame sent
 	}
 	return err
 }
