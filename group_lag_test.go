@@ -511,6 +511,8 @@ func TestGroupAddWhileCompacting(t *testing.T) {
 	c := newConn(&memberConn{closed: make(chan struct{})}, connConfig{isServer: true})
 	defer c.Close()
 	add(t, &g, c)
+	c.write.mu.Lock(noContext, nil) // nothing is sent meanwhile
+	defer c.write.unlock()
 	g.BroadcastLatest("key", TextMessage, []byte("value"))
 	m := c.write.groups.Load().member(&g)
 	m.mu.Lock()
