@@ -209,7 +209,7 @@ func (c *Conn) Close() error {
 	if c.leaveGroups() || aborted {
 		return nil
 	}
-	if c.write.delayed.Load() != delayedNone {
+	if c.write.delayed.Load() != delayedNone || c.write.hasQueued() {
 		c.write.flushBeforeClose()
 	}
 	return c.release(closeWait)

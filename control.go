@@ -127,6 +127,12 @@ func (q *controlQueue) add(opcode byte, payload []byte) {
 	q.some.Store(true)
 }
 
+// hasQueued reports whether control frames are queued.
+func (w *writeHalf) hasQueued() bool {
+	q := w.queue.Load()
+	return q != nil && q.some.Load()
+}
+
 func (q *controlQueue) dropOldestPong() {
 	for i := 0; i < len(q.frames); i += 2 + int(q.frames[i+1]) {
 		if q.frames[i] == PongMessage {
@@ -149,10 +155,10 @@ func (w *writeHalf) queueControl(opcode byte, payload []byte) {
 // appendQueueLocked adds queued frames to pending as far as it has room, and reports whether the
 // queue is empty.
 func (w *writeHalf) appendQueueLocked() bool {
-	q := w.queue.Load()
-	if q == nil || !q.some.Load() {
+	if !w.hasQueued() {
 		return true
 	}
+	q := w.queue.Load()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.frames) > 0 {

@@ -185,6 +185,33 @@ func TestPongBehindIdleWriter(t *testing.T) {
 	})
 }
 
+// Close sends the pongs that a writer has held up, unless it goes on to do so.
+func TestPongBeforeClose(t *testing.T) {
+	for _, held := range []time.Duration{0, writingWait / 2, time.Hour} {
+		bubble(t, held.String(), func(t *testing.T) {
+			c, p := overPipe(t, connConfig{isServer: true})
+			frames := p.collect()
+			c.write.mu.Lock(noContext, nil)
+			go p.send(pingFrame("a"), textFrame("read on"))
+			wantRead(t, c, "read on")
+			start := time.Now()
+			closed := async(func() time.Duration { c.Close(); return time.Since(start) })
+			advance(held)
+			c.write.unlock()
+			if took := <-closed; took > writingWait {
+				t.Errorf("Close took %v", took)
+			}
+			var want []wireFrame
+			if held < writingWait {
+				want = []wireFrame{pongFrame("a")}
+			}
+			if got := <-frames; !wiretest.Equal(got, want) {
+				t.Errorf("sent %q", wiretest.Payloads(got))
+			}
+		})
+	}
+}
+
 // However fast pings come, their pongs take a bounded space.
 func TestPingFloodAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -165,13 +165,13 @@ func (w *writeHalf) tryFlush() {
 	w.unlock()
 }
 
-// flushBeforeClose sends delayed frames for Close, within closeWait. If another goroutine is
-// writing them it gives that one a moment, and no more, as the peer may have it wait.
+// flushBeforeClose sends delayed and queued frames for Close, within closeWait. If another goroutine
+// is writing it gives that one a moment, and no more, as the peer may have it wait.
 func (w *writeHalf) flushBeforeClose() {
 	soon := time.Now().Add(closeWait)
 	if !w.mu.TryLock() {
 		d := soon
-		if w.delayed.Load() == delayedWriting {
+		if w.delayed.Load() != delayedPending {
 			d = time.Now().Add(writingWait)
 		}
 		if w.wait(noContext, until(d)) != nil {
@@ -180,6 +180,7 @@ func (w *writeHalf) flushBeforeClose() {
 	}
 	if w.err == nil {
 		w.deadline.overrideWith(noContext, soon, overrideStrict)
+		w.appendQueueLocked()
 		w.flushLocked()
 	}
 	w.unlock()

@@ -481,7 +481,7 @@ func (w *writeHalf) writtenLocked(err error) error {
 		return err
 	}
 	w.conn.keep.progressed()
-	if q := w.queue.Load(); q != nil && q.some.Load() {
+	if w.hasQueued() {
 		w.work.Store(true) // it found no room before
 	}
 	return nil
