@@ -55,9 +55,6 @@ var closeNames = map[int]string{
 	CloseMessageTooBig:           " (message too big)",
 	CloseMandatoryExtension:      " (mandatory extension missing)",
 	CloseInternalServerErr:       " (internal server error)",
-	CloseServiceRestart:          " (service restart)",
-	CloseTryAgainLater:           " (try again later)",
-	CloseBadGateway:              " (bad gateway)",
 	CloseTLSHandshake:            " (TLS handshake error)",
 }
 
@@ -136,10 +133,10 @@ func parseClose(p []byte) (code int, text string, err *ProtocolError) {
 	}
 	code = int(binary.BigEndian.Uint16(p))
 	if !validCode(code) {
-		return 0, "", violation("close code " + strconv.Itoa(code) + " not allowed in a close frame")
+		return 0, "", violation("bad close code " + strconv.Itoa(code))
 	}
 	if !utf8.Valid(p[2:]) {
-		return 0, "", &ProtocolError{CloseInvalidFramePayloadData, "reason in a close frame is not valid UTF-8"}
+		return 0, "", &ProtocolError{CloseInvalidFramePayloadData, "invalid utf8 payload in close frame"}
 	}
 	return code, string(p[2:]), nil
 }

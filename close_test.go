@@ -211,7 +211,7 @@ func TestFailArrives(t *testing.T) {
 				if err := <-sent; err != nil {
 					t.Errorf("the peer could not send: %v", err)
 				}
-				p.expect(closeFrame(1002, "reserved opcode 3"))
+				p.expect(closeFrame(1002, "bad opcode 3"))
 				p.expectEOF()
 				p.Close()
 				var pe *ProtocolError

@@ -47,12 +47,13 @@ type Conn struct {
 	handler  atomic.Pointer[handler] // of Handle
 	abortErr atomic.Pointer[error]   // why the library closed nc
 	state    atomic.Uint32           // stateOpen, stateAborted or stateClosed
-	marks    atomic.Uint32           // markPeerClosed, markShared
+	marks    atomic.Uint32           // markPeerClosed and so on
 }
 
 const (
 	markPeerClosed = 1 << iota // the peer's close frame was read
 	markShared                 // the deadlines of nc may be set by others
+	markTaken                  // NetConn was called: the program may write to nc, or end it
 )
 
 // connConfig is what a handshake knows.
@@ -108,6 +109,8 @@ func (c *Conn) peerClosed() bool { return c.marks.Load()&markPeerClosed != 0 }
 
 func (c *Conn) deadlinesShared() bool { return c.marks.Load()&markShared != 0 }
 
+func (c *Conn) netConnTaken() bool { return c.marks.Load()&markTaken != 0 }
+
 func (c *Conn) initCompression(cfg connConfig) {
 	d := cfg.deflate
 	// RFC 7692 §7.1: a parameter is named for the end whose messages it is about.
@@ -142,10 +145,11 @@ func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
 // NetConn returns the connection underneath: a *net.TCPConn, a *tls.Conn or whatever the server or
 // the dial function provided. Reading from it or writing to it corrupts the WebSocket connection. A
 // write deadline that is set on it ends a write in progress; the next write sets that of
-// SetWriteDeadline again. Delayed frames are sent first, as far as that takes no waiting. Close it
-// by Close of the Conn: a Conn with Handle does not notice otherwise.
+// SetWriteDeadline again. Delayed frames are sent first, as far as that takes no waiting, and from
+// then on no write is delayed. Close it by Close of the Conn: a Conn with Handle does not notice
+// otherwise.
 func (c *Conn) NetConn() net.Conn {
-	c.marks.Or(markShared)
+	c.marks.Or(markShared | markTaken)
 	if c.write.delayed.Load() != delayedNone {
 		c.write.tryFlush()
 	}

@@ -118,7 +118,7 @@ func TestStaleWriteDeadlineFail(t *testing.T) {
 		c.SetWriteDeadline(aLongTimeAgo)
 		go readErr(c)
 		go p.send(frame(0x83, ""))
-		p.expect(closeFrame(1002, "reserved opcode 3"))
+		p.expect(closeFrame(1002, "bad opcode 3"))
 	})
 }
 

@@ -32,7 +32,7 @@ const (
 
 // sendLocked sends what is pending, or delays it until the reader's next wait.
 func (w *writeHalf) sendLocked() error {
-	if w.more.Load() && w.n < delayLimit && w.conn.state.Load() == stateOpen {
+	if w.more.Load() && w.n < delayLimit && w.conn.state.Load() == stateOpen && !w.conn.netConnTaken() {
 		if w.delayed.Load() == delayedNone || !w.timerArmed {
 			w.delayLocked()
 		}

@@ -334,6 +334,20 @@ func TestDelayedUntilNetConn(t *testing.T) {
 	p.expect(textFrame("1"), textFrame("2"))
 }
 
+// A program that has the net.Conn may write to it, or end it, behind any message.
+func TestNotDelayedAfterNetConn(t *testing.T) {
+	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
+	nc := c.NetConn().(*net.TCPConn)
+	p.send(textFrame("a"), pingFrame("b"), textFrame("c"), textFrame("d"))
+	wantRead(t, c, "a")
+	write(t, c, "1")
+	nc.Write(wiretest.Encode([]wireFrame{textFrame("2")}, false))
+	wantRead(t, c, "c")
+	write(t, c, "3")
+	nc.CloseWrite()
+	p.expect(textFrame("1"), textFrame("2"), pongFrame("b"), textFrame("3"))
+}
+
 func TestDelayedUpToLimit(t *testing.T) {
 	for _, size := range []int{100, 1000, 4000, 8000} {
 		bubble(t, fmt.Sprint(size), func(t *testing.T) {

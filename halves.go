@@ -43,7 +43,7 @@ func (c *Conn) handleControl(opcode int, p []byte) error {
 		if onPing != nil {
 			err = r.callHandler(func() error { return onPing(string(p)) })
 		} else {
-			c.write.sendPong(p, c.write.delay > 0 && r.frameBuffered())
+			c.write.sendPong(p, c.write.delay > 0 && r.frameBuffered() && !c.netConnTaken())
 		}
 	case PongMessage:
 		k.pongReceived(p)

@@ -22,7 +22,7 @@ var halvesMayUse = []string{
 	"beforeWait", "moreInput", "handleControl", "readingEnded", "pingSent", "keepAlivePingSent",
 	// how the connection ends
 	"fail", "abort", "netError", "netTimeout", "closeCause", "state", "peerClosed", "saysGoodbye",
-	"endCause", "deadlinesShared",
+	"endCause", "deadlinesShared", "netConnTaken",
 	// what they are halves of
 	"nc", "socket", "keep", "trace",
 }

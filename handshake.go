@@ -19,7 +19,8 @@ import (
 )
 
 // HandshakeError is the error, as a value, of an [Upgrader.Upgrade] that rejected the request. Its
-// text says what was wrong and what to do about it. The client gets a shorter answer.
+// text says what was wrong and, where the server has to change, what to do about it. The client gets
+// a shorter answer.
 type HandshakeError struct {
 	message string
 }
@@ -174,7 +175,7 @@ func appendAccept(p []byte, key string) []byte {
 type rejection struct {
 	status int
 	answer string // to the client: the rule in the words of the RFC, a constant
-	reason string // to the program: what was wrong, and the remedy
+	reason string // to the program: what was wrong, as gorilla/websocket has it, and the server's remedy
 }
 
 // What a client is told, RFC 6455 §4.2.1 and §4.2.2.
@@ -202,24 +203,23 @@ const overHTTP2 = "; the request came over HTTP/2 or later, which has no Upgrade
 // checkRequest applies RFC 6455 §4.2.1 to a request, but for its key, its origin and its
 // extensions.
 func checkRequest(r *http.Request) rejection {
-	const proxies = "; if there is a proxy in front of the server, let it pass the Connection and Upgrade headers, over HTTP/1.1"
 	// A request that HTTP2Handler translated has these headers.
 	if !hasToken(r.Header["Connection"], "upgrade") {
 		const missing = notWebSocket + "'upgrade' token not found in 'Connection' header"
 		if r.ProtoMajor >= 2 {
 			return rejection{http.StatusBadRequest, answerHTTP1, missing + overHTTP2}
 		}
-		return rejection{http.StatusBadRequest, answerConnection, missing + proxies}
+		return rejection{http.StatusBadRequest, answerConnection, missing}
 	}
 	if !hasToken(r.Header["Upgrade"], "websocket") {
-		return rejection{http.StatusBadRequest, answerUpgrade, notWebSocket + "'websocket' token not found in 'Upgrade' header" + proxies}
+		return rejection{http.StatusBadRequest, answerUpgrade, notWebSocket + "'websocket' token not found in 'Upgrade' header"}
 	}
 	if r.Method != http.MethodGet {
 		return rejection{http.StatusMethodNotAllowed, answerGET, notWebSocket + "request method is not GET"}
 	}
 	// RFC 6455 §4.2.1, item 1: HTTP/1.1 or higher.
 	if r.ProtoMajor == 1 && r.ProtoMinor == 0 {
-		return rejection{http.StatusHTTPVersionNotSupported, answerGET, notWebSocket + "the request came over HTTP/1.0, HTTP/1.1 is needed" + proxies}
+		return rejection{http.StatusHTTPVersionNotSupported, answerGET, notWebSocket + "the request came over HTTP/1.0, HTTP/1.1 is needed; if there is a proxy in front of the server, let it use HTTP/1.1"}
 	}
 	// RFC 6455 §4.2.1, item 2: the server's authority. A request that no server has received but a
 	// program made has no version, or has no remote address if http.ReadRequest read it.
@@ -233,7 +233,7 @@ func checkRequest(r *http.Request) rejection {
 	// RFC 6455 §4.2.1, item 6: a value of 13; §11.3.5: not more than once in a request.
 	if versions := r.Header["Sec-Websocket-Version"]; len(versions) != 1 || versions[0] != "13" {
 		return rejection{http.StatusUpgradeRequired, answerVersion,
-			"websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header; send that header once, with the value 13"}
+			"websocket: unsupported version: 13 not found in 'Sec-Websocket-Version' header" + onlyOnce(versions)}
 	}
 	return rejection{}
 }
@@ -244,9 +244,17 @@ func checkKey(r *http.Request) (key string, no rejection) {
 	// RFC 6455 §11.3.1: not more than once in a request.
 	if len(keys) != 1 || !isValidKey(keys[0]) {
 		return "", rejection{http.StatusBadRequest, answerKey, "websocket: not a websocket handshake: 'Sec-WebSocket-Key' header must be " +
-			"Base64 encoded value of 16-byte in length; send that header once, with 16 random bytes in base64"}
+			"Base64 encoded value of 16-byte in length" + onlyOnce(keys)}
 	}
 	return keys[0], rejection{}
+}
+
+// onlyOnce is the remedy for a header that came more than once.
+func onlyOnce(values []string) string {
+	if len(values) > 1 {
+		return "; send that header once"
+	}
+	return ""
 }
 
 // checkResponseHeader rejects headers that the application cannot have in the response.
@@ -322,8 +330,8 @@ func checkResponse(resp *http.Response, key string, offered []string) (subprotoc
 		return "", ErrBadHandshake
 	}
 	chosen := resp.Header["Sec-Websocket-Protocol"]
-	if len(chosen) == 0 {
-		return "", nil
+	if len(chosen) == 0 || len(chosen) == 1 && chosen[0] == "" {
+		return "", nil // a field without a value names none
 	}
 	// RFC 6455 §11.3.4: not more than once in a response; §4.1: only what was offered.
 	if len(chosen) > 1 || !slices.Contains(offered, chosen[0]) {

@@ -447,6 +447,7 @@ func TestCheckResponse(t *testing.T) {
 		{"§4.1-6/chosen", []string{"Connection", "Sec-WebSocket-Protocol: b\r\nConnection"}, []string{"a", "b"}, "b", true},
 		{"§4.1-6/none chosen", nil, []string{"a", "b"}, "", true},
 		{"§4.1-6/unoffered", []string{"Connection", "Sec-WebSocket-Protocol: c\r\nConnection"}, []string{"a", "b"}, "", false},
+		{"§4.1-6/no name", []string{"Connection", "Sec-WebSocket-Protocol: \r\nConnection"}, []string{"a"}, "", true},
 		{"§4.1-6/none offered", []string{"Connection", "Sec-WebSocket-Protocol: c\r\nConnection"}, nil, "", false},
 		{"§4.1-6/not a token", []string{"Connection", "Sec-WebSocket-Protocol: SPDY/3.1+x\r\nConnection"}, []string{"SPDY/3.1+x"}, "SPDY/3.1+x", true},
 		{"§4.1-6/other case", []string{"Connection", "Sec-WebSocket-Protocol: A\r\nConnection"}, []string{"a"}, "", false},

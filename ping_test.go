@@ -90,7 +90,7 @@ func TestPingEnds(t *testing.T) {
 		{"Close", func(c *Conn, p *peer, cancel func()) { c.Close() }, net.ErrClosed},
 		{"end of the stream", func(c *Conn, p *peer, cancel func()) { p.Close() }, io.ErrUnexpectedEOF},
 		{"close frame", func(c *Conn, p *peer, cancel func()) { p.send(closeFrame(1000, "")) }, &CloseError{Code: 1000}},
-		{"protocol error", func(c *Conn, p *peer, cancel func()) { p.send(frame(0x83, "")) }, violation("reserved opcode 3")},
+		{"protocol error", func(c *Conn, p *peer, cancel func()) { p.send(frame(0x83, "")) }, violation("bad opcode 3")},
 	} {
 		bubble(t, test.name, func(t *testing.T) {
 			c, p := overPipe(t, connConfig{isServer: true})

@@ -4,6 +4,7 @@ import "strconv"
 
 // The rules on received frames. frameState.accept checks every header against the state of the
 // connection and is the only place that does; advance then moves the state. Neither reads a byte.
+// A violation has the text that programs know from gorilla/websocket, where that has one.
 
 // A ProtocolError says that the peer broke the protocol and that the connection was failed for it
 // (RFC 6455 §7.1.7). Reading methods return it, as a pointer, from then on; writing methods return
@@ -17,7 +18,7 @@ type ProtocolError struct {
 }
 
 func (e *ProtocolError) Error() string {
-	return "websocket: " + e.Text + " (failed with close code " + strconv.Itoa(e.Code) + ")"
+	return "websocket: " + e.Text
 }
 
 // frameState is the state on which the meaning of the next header depends.
@@ -34,24 +35,24 @@ func (s *frameState) accept(h header) *ProtocolError {
 	case continuationFrame:
 		// RFC 6455 §5.4: a message starts with a data opcode.
 		if !s.fragmented {
-			return violation("continuation frame outside a fragmented message")
+			return violation("continuation after FIN")
 		}
 	case TextMessage, BinaryMessage:
 		// RFC 6455 §5.4: fragments of messages are not interleaved.
 		if s.fragmented {
-			return violation("new message inside a fragmented message")
+			return violation("data before FIN")
 		}
 	case CloseMessage, PingMessage, PongMessage:
 		// RFC 6455 §5.5: control frames carry at most 125 bytes and are never fragmented.
 		if h.length > maxControlPayload {
-			return violation("control frame longer than 125 bytes")
+			return violation("len > 125 for control")
 		}
 		if !h.fin() {
-			return violation("fragmented control frame")
+			return violation("FIN not set on control")
 		}
 	default:
 		// RFC 6455 §5.2: opcodes 3-7 and 11-15 are reserved.
-		return violation("reserved opcode " + strconv.Itoa(h.opcode()))
+		return violation("bad opcode " + strconv.Itoa(h.opcode()))
 	}
 	if h.first&(rsv1Bit|rsv2Bit|rsv3Bit) != 0 {
 		if err := s.acceptRSV(h); err != nil {
@@ -60,10 +61,7 @@ func (s *frameState) accept(h header) *ProtocolError {
 	}
 	// RFC 6455 §5.1: a client masks every frame, a server none.
 	if h.masked != s.server {
-		if s.server {
-			return violation("frame from the client is not masked")
-		}
-		return violation("frame from the server is masked")
+		return violation("bad MASK")
 	}
 	return nil
 }
@@ -71,13 +69,13 @@ func (s *frameState) accept(h header) *ProtocolError {
 func (s *frameState) acceptRSV(h header) *ProtocolError {
 	// RFC 6455 §5.2: a reserved bit needs an extension that defines it.
 	if h.first&rsv2Bit != 0 {
-		return violation("reserved bit RSV2 set")
+		return violation("RSV2 set")
 	}
 	if h.first&rsv3Bit != 0 {
-		return violation("reserved bit RSV3 set")
+		return violation("RSV3 set")
 	}
 	if !s.deflate {
-		return violation("reserved bit RSV1 set without permessage-deflate")
+		return violation("RSV1 set")
 	}
 	// RFC 7692 §6: RSV1 is set on the first frame of a compressed message and on no other frame.
 	if h.opcode() == continuationFrame {

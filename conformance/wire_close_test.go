@@ -10,7 +10,7 @@ import (
 
 func closeRows() []wireRow {
 	long := strings.Repeat("0123456789", 13)[:123]
-	badReason := endFail(1007, "reason in a close frame is not valid UTF-8")
+	badReason := endFail(1007, "invalid utf8 payload in close frame")
 	rows := []wireRow{
 		{name: "5.5.1/empty body", in: []wireFrame{frame(0x88, "")}, end: endNoStatus},
 		{name: "5.5.1/body of one byte", in: []wireFrame{frame(0x88, "\x03")},
@@ -21,7 +21,7 @@ func closeRows() []wireRow {
 		{name: "5.5.1/reason of 123 bytes", in: []wireFrame{closeFrame(1000, long)}, end: endClose(1000, long)},
 		{name: "5.5.1/reason in UTF-8", in: []wireFrame{closeFrame(4000, "κόσμε \U0001f310")}, end: endClose(4000, "κόσμε \U0001f310")},
 		{name: "5.5.1/reason of 124 bytes", in: []wireFrame{closeFrame(1000, long+"x").Cut(2)},
-			end: endFail(1002, "control frame longer than 125 bytes")},
+			end: endFail(1002, "len > 125 for control")},
 		{name: "5.5.1/messages before it are delivered", in: []wireFrame{textFrame("a"), binaryFrame("b"), closeFrame(1000, "")},
 			want: slices.Concat(texts("a"), binaries("b")), end: endClose(1000, "")},
 		{name: "5.5.1/data behind it is ignored", in: []wireFrame{closeFrame(1000, ""), textFrame("late")}, end: endClose(1000, "")},
@@ -41,9 +41,9 @@ func closeRows() []wireRow {
 		{name: "7.1.5/stream ends inside a ping in a message", in: []wireFrame{frame(0x01, "a"), pingFrame("abc").Claiming(4)}},
 		{name: "7.1.7/nothing is read behind a failure",
 			in:  []wireFrame{frame(0x83, ""), textFrame("late"), pingFrame("late"), closeFrame(1000, "")},
-			end: endFail(1002, "reserved opcode 3")},
+			end: endFail(1002, "bad opcode 3")},
 		{name: "7.1.7/messages before a failure are delivered", in: []wireFrame{textFrame("a"), textFrame("b"), frame(0xf1, "").Cut(2)},
-			want: texts("a", "b"), end: endFail(1002, "reserved bit RSV2 set")},
+			want: texts("a", "b"), end: endFail(1002, "RSV2 set")},
 	}
 	for _, code := range []int{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
 		rows = append(rows, wireRow{name: fmt.Sprintf("7.4/code %d", code),
@@ -52,7 +52,7 @@ func closeRows() []wireRow {
 	for _, code := range []int{0, 1, 255, 256, 999, 1004, 1005, 1006, 1015, 1016, 1100, 1999, 2000, 2999, 5000, 9999, 32768, 65535} {
 		rows = append(rows, wireRow{name: fmt.Sprintf("7.4/code %d not allowed", code),
 			in:  []wireFrame{closeFrame(code, "")},
-			end: endFail(1002, fmt.Sprintf("close code %d not allowed in a close frame", code))})
+			end: endFail(1002, fmt.Sprintf("bad close code %d", code))})
 	}
 	for _, test := range [][2]string{
 		{"lone continuation byte", "a\x80"},

@@ -43,10 +43,10 @@ func deflateRows() []wireRow {
 		{name: "7692-6/RSV1 on a middle fragment", in: []wireFrame{frame(0x41, "\xf2\x48"), frame(0x40, "").Cut(2)}, end: onContinuation},
 		{name: "7692-6/RSV1 on a fragment of a plain message", in: []wireFrame{frame(0x01, "a"), frame(0xc0, "").Cut(2)}, end: onContinuation},
 		{name: "7692-6/RSV1 on a continuation outside a message", in: []wireFrame{frame(0xc0, "").Cut(2)},
-			end: endFail(1002, "continuation frame outside a fragmented message")},
-		{name: "7692-6/RSV1 on a reserved opcode", in: []wireFrame{frame(0xc3, "").Cut(2)}, end: endFail(1002, "reserved opcode 3")},
+			end: endFail(1002, "continuation after FIN")},
+		{name: "7692-6/RSV1 on a reserved opcode", in: []wireFrame{frame(0xc3, "").Cut(2)}, end: endFail(1002, "bad opcode 3")},
 		{name: "7692-6/compressed message inside a message", in: []wireFrame{frame(0x41, "\xf2"), frame(0xc1, "").Cut(2)},
-			end: endFail(1002, "new message inside a fragmented message")},
+			end: endFail(1002, "data before FIN")},
 		{name: "7692-7.2.1/empty message", in: []wireFrame{frame(0xc1, "\x00"), frame(0xc2, "\x02\x00")}, want: append(texts(""), binaries("")...)},
 		{name: "7692-7.2.1/empty message in fragments", in: inFragments(0x41, "", "\x00", ""), want: texts("")},
 		{name: "7692-7.2.2/long message", in: []wireFrame{frame(0xc1, deflated(long)), textFrame("a")}, want: texts(long, "a")},
@@ -104,7 +104,7 @@ func deflateRows() []wireRow {
 		{name: "8.1/UTF-8 inflated", deflate: true, in: []wireFrame{frame(0xc1, deflated("κόσμε\U0001f310"))}, want: texts("κόσμε\U0001f310")},
 		// The first rule that is seen broken is the one that the peer is told.
 		{name: "7692-7.2.2/violation behind text that is not UTF-8", in: []wireFrame{frame(0x41, stored("\xff")), textFrame("").Cut(2)},
-			end: endFail(1002, "new message inside a fragmented message")},
+			end: endFail(1002, "data before FIN")},
 		{name: "7692-7.2.2/not DEFLATE behind text that is not UTF-8", in: []wireFrame{frame(0xc1, stored("\xff")+"\xff\xff")}, end: corrupt},
 		{name: "7692-7.2.2/stream ends behind text that is not UTF-8", in: []wireFrame{frame(0x41, stored("\xff"))}},
 	}

@@ -80,7 +80,7 @@ func lengthRows() []wireRow {
 func headerRows() []wireRow {
 	var rows []wireRow
 	for _, opcode := range []byte{3, 4, 5, 6, 7, 11, 12, 13, 14, 15} {
-		end := endFail(1002, fmt.Sprintf("reserved opcode %d", opcode))
+		end := endFail(1002, fmt.Sprintf("bad opcode %d", opcode))
 		rows = append(rows,
 			wireRow{name: fmt.Sprintf("5.2/reserved opcode %d", opcode),
 				in: []wireFrame{frame(0x80|opcode, "").Cut(2)}, end: end},
@@ -101,22 +101,22 @@ func headerRows() []wireRow {
 			}
 			rows = append(rows,
 				wireRow{name: fmt.Sprintf("5.2/RSV2 on %s %s", kind.name, with), deflate: deflate,
-					in: []wireFrame{frame(kind.first|0x20, "").Cut(2)}, end: endFail(1002, "reserved bit RSV2 set")},
+					in: []wireFrame{frame(kind.first|0x20, "").Cut(2)}, end: endFail(1002, "RSV2 set")},
 				wireRow{name: fmt.Sprintf("5.2/RSV3 on %s %s", kind.name, with), deflate: deflate,
-					in: []wireFrame{frame(kind.first|0x10, "").Cut(2)}, end: endFail(1002, "reserved bit RSV3 set")},
+					in: []wireFrame{frame(kind.first|0x10, "").Cut(2)}, end: endFail(1002, "RSV3 set")},
 			)
 		}
 		rows = append(rows, wireRow{name: "5.2/RSV1 on " + kind.name + " without deflate",
 			in:  []wireFrame{frame(kind.first|0x40, "").Cut(2)},
-			end: endFail(1002, "reserved bit RSV1 set without permessage-deflate")})
+			end: endFail(1002, "RSV1 set")})
 	}
 	for _, bit := range []struct {
 		name, text string
 		first      byte
 	}{
-		{"RSV1", "reserved bit RSV1 set without permessage-deflate", 0xc0},
-		{"RSV2", "reserved bit RSV2 set", 0xa0},
-		{"RSV3", "reserved bit RSV3 set", 0x90},
+		{"RSV1", "RSV1 set", 0xc0},
+		{"RSV2", "RSV2 set", 0xa0},
+		{"RSV3", "RSV3 set", 0x90},
 	} {
 		rows = append(rows, wireRow{name: "5.2/" + bit.name + " on the last fragment",
 			in: []wireFrame{frame(0x01, "a"), frame(bit.first, "b").Cut(2)}, end: endFail(1002, bit.text)})
@@ -125,8 +125,7 @@ func headerRows() []wireRow {
 }
 
 func maskRows() []wireRow {
-	notMasked := endFail(1002, "frame from the client is not masked")
-	masked := endFail(1002, "frame from the server is masked")
+	badMask := endFail(1002, "bad MASK")
 	var rows []wireRow
 	for _, kind := range []struct {
 		name   string
@@ -142,8 +141,8 @@ func maskRows() []wireRow {
 		last := len(kind.frames) - 1
 		in := append(slices.Clone(kind.frames[:last]), kind.frames[last].FromWrongEnd().Cut(2))
 		rows = append(rows,
-			wireRow{name: "5.1/" + kind.name + " from a client, not masked", only: serverRole, in: in, end: notMasked},
-			wireRow{name: "5.1/" + kind.name + " from a server, masked", only: clientRole, in: in, end: masked},
+			wireRow{name: "5.1/" + kind.name + " from a client, not masked", only: serverRole, in: in, end: badMask},
+			wireRow{name: "5.1/" + kind.name + " from a server, masked", only: clientRole, in: in, end: badMask},
 		)
 	}
 	return append(rows,
@@ -161,8 +160,8 @@ func maskRows() []wireRow {
 }
 
 func fragmentRows() []wireRow {
-	outside := endFail(1002, "continuation frame outside a fragmented message")
-	inside := endFail(1002, "new message inside a fragmented message")
+	outside := endFail(1002, "continuation after FIN")
+	inside := endFail(1002, "data before FIN")
 	tooMany := endFail(1008, "more than 1000 empty fragments in a row")
 	first, empty := frame(0x01, ""), frame(0x00, "")
 	last := frame(0x80, "")
@@ -220,8 +219,8 @@ func fragmentRows() []wireRow {
 
 func controlRows() []wireRow {
 	long := strings.Repeat("0123456789", 13)
-	tooLong := endFail(1002, "control frame longer than 125 bytes")
-	notFIN := endFail(1002, "fragmented control frame")
+	tooLong := endFail(1002, "len > 125 for control")
+	notFIN := endFail(1002, "FIN not set on control")
 	rows := []wireRow{
 		{name: "5.5.2/ping inside a message", in: []wireFrame{frame(0x02, "a"), pingFrame("now"), frame(0x80, "b")},
 			want: binaries("ab"), back: []wireFrame{pongFrame("now")}},
@@ -231,7 +230,7 @@ func controlRows() []wireRow {
 		{name: "5.5.2/pongs leave before the close frame", in: []wireFrame{pingFrame("1"), pingFrame("2"), closeFrame(1000, "")},
 			back: []wireFrame{pongFrame("1"), pongFrame("2")}, end: endClose(1000, "")},
 		{name: "5.5.2/pongs leave before a failure", in: []wireFrame{pingFrame("1"), pingFrame("2"), frame(0x83, "").Cut(2)},
-			back: []wireFrame{pongFrame("1"), pongFrame("2")}, end: endFail(1002, "reserved opcode 3")},
+			back: []wireFrame{pongFrame("1"), pongFrame("2")}, end: endFail(1002, "bad opcode 3")},
 		{name: "5.5.2/payload need not be UTF-8", in: []wireFrame{pingFrame("\xff\xfe\x00")}, back: []wireFrame{pongFrame("\xff\xfe\x00")}},
 		{name: "5.5.2/incomplete ping", in: []wireFrame{pingFrame("12345").Cut(6)}},
 		{name: "5.5.3/unsolicited pong", in: []wireFrame{pongFrame(""), textFrame("a"), pongFrame("12345678")}, want: texts("a")},

@@ -287,23 +287,28 @@ func emptyFragments(n int) []frame {
 	return append(frames, frame{first: fin | continuation})
 }
 
-// pipelined echoes three messages that arrived together.
-func pipelined(t *testing.T, l library) (result string) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWire(server.stream(textFrame("message one"), textFrame("message two"), textFrame("message three")))
-		c := l.open(t, w, server)
-		before := w.writes
-		for range 3 {
-			kind, p, err := c.ReadMessage()
-			if err != nil {
-				t.Fatal(err)
+// pipelined echoes three messages that arrived together. underlying has it call UnderlyingConn.
+func pipelined(underlying bool) func(t *testing.T, l library) string {
+	return func(t *testing.T, l library) (result string) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWire(server.stream(textFrame("message one"), textFrame("message two"), textFrame("message three")))
+			c := l.open(t, w, server)
+			before := w.writes
+			for range 3 {
+				kind, p, err := c.ReadMessage()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if underlying {
+					c.UnderlyingConn()
+				}
+				if err := c.WriteMessage(kind, p); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if err := c.WriteMessage(kind, p); err != nil {
-				t.Fatal(err)
-			}
-		}
-		c.Close()
-		result = fmt.Sprintf("%d writes", w.writes-before)
-	})
-	return result
+			c.Close()
+			result = fmt.Sprintf("%d writes", w.writes-before)
+		})
+		return result
+	}
 }

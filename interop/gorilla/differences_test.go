@@ -220,7 +220,10 @@ var differences = []difference{
 
 	{rowHijacker, "wrapped", upgradeWrapped, "500", "101"},
 
-	{rowSyscalls, "three answers", pipelined, "3 writes", "1 writes"},
+	{rowSyscalls, "three answers", pipelined(false), "3 writes", "1 writes"},
+	{rowSyscalls, "three answers, UnderlyingConn", pipelined(true), "3 writes", "3 writes"},
+	{rowPastWrite, "server", pastWriteDeadline(server), "timeout, timeout", "timeout, nil"},
+	{rowPastWrite, "client", pastWriteDeadline(client), "timeout, timeout", "timeout, nil"},
 
 	{rowReason, "answer", rejectionBody, "Forbidden\n", "Forbidden: the origin of the request is unacceptable to the server\n"},
 	{rowReason, "error", rejectionReason, "websocket: request origin not allowed by Upgrader.CheckOrigin",

@@ -51,6 +51,7 @@ const (
 	rowSpelling    = "a header of the handshake in requestHeader"
 	rowHijacker    = "Upgrade needs http.Hijacker on the ResponseWriter itself"
 	rowSyscalls    = "every write is a system call"
+	rowPastWrite   = "a write whose deadline has passed before it begins"
 	rowProxyTLS    = "a proxy for a wss URL is dialled with NetDialTLSContext"
 	rowInterim     = "Dial fails on an interim response"
 	rowNoDeadlines = "a net.Conn without deadlines cannot be dialled"
