@@ -210,7 +210,7 @@ func (c *Conn) fail(err error, code int, text string) error {
 // can destroy the frame on its way: so the sending side is closed first, and until the deadline
 // what comes is discarded.
 func (r *readHalf) linger(deadline time.Time) {
-	nc := r.conn.nc
+	nc := r.conn.conn
 	s, ok := nc.(interface{ CloseWrite() error })
 	if !ok {
 		return

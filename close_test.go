@@ -337,7 +337,7 @@ func TestReadAfterClose(t *testing.T) {
 		},
 		"connection that goes on": func(c *Conn) { // as TLS does with what it has decrypted
 			wantRead(t, c, "first")
-			nc := c.nc.(*wiretest.ScriptConn)
+			nc := c.conn.(*wiretest.ScriptConn)
 			rest := nc.Script
 			c.Close()
 			*nc = wiretest.ScriptConn{Script: rest, Size: nc.Size}

@@ -37,23 +37,23 @@ type Conn struct {
 	write writeHalf
 
 	// Constant.
-	nc          net.Conn
-	socket      *rawSocket // nil unless nc can be waited for without a buffer
+	conn        net.Conn   // programs look for its descriptor by reflection, under this name as in gorilla/websocket
+	socket      *rawSocket // nil unless conn can be waited for without a buffer
 	subprotocol string
 	keep        *keepAlive // nil: off
 
 	// Atomic.
 	control  atomic.Pointer[control] // handlers and pings in flight, made at first use
 	handler  atomic.Pointer[handler] // of Handle
-	abortErr atomic.Pointer[error]   // why the library closed nc
+	abortErr atomic.Pointer[error]   // why the library closed conn
 	state    atomic.Uint32           // stateOpen, stateAborted or stateClosed
 	marks    atomic.Uint32           // markPeerClosed and so on
 }
 
 const (
 	markPeerClosed = 1 << iota // the peer's close frame was read
-	markShared                 // the deadlines of nc may be set by others
-	markTaken                  // NetConn was called: the program may write to nc, or end it
+	markShared                 // the deadlines of conn may be set by others
+	markTaken                  // NetConn was called: the program may write to conn, or end it
 )
 
 // connConfig is what a handshake knows.
@@ -69,16 +69,16 @@ type connConfig struct {
 	writeDelay      time.Duration // 0: default
 	readLimit       int64         // bytes; 0: default; negative: none
 	buffered        []byte        // arrived behind the handshake; owned by the Conn
-	shared          bool          // the program has nc, and may set its deadlines
+	shared          bool          // the program has the net.Conn, and may set its deadlines
 	trace           *Trace
 }
 
 func newConn(nc net.Conn, cfg connConfig) *Conn {
-	c := &Conn{nc: nc, subprotocol: cfg.subprotocol}
+	c := &Conn{conn: nc, subprotocol: cfg.subprotocol}
 	c.read.init(c, cfg)
 	c.write.init(c, cfg)
 	if c.socket = newRawSocket(nc); c.socket != nil {
-		c.socket.init(c)
+		c.socket.init()
 	}
 	if cfg.deflate.enabled {
 		c.initCompression(cfg)
@@ -136,11 +136,11 @@ func bufferSize(n, most int) int32 {
 func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // LocalAddr returns the local network address.
-func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
 
 // RemoteAddr returns the remote network address. Behind a reverse proxy, and for a client that
 // dials through a proxy, it is the proxy's.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
 
 // NetConn returns the connection underneath: a *net.TCPConn, a *tls.Conn or whatever the server or
 // the dial function provided. Reading from it or writing to it corrupts the WebSocket connection. A
@@ -153,7 +153,7 @@ func (c *Conn) NetConn() net.Conn {
 	if c.write.delayed.Load() != delayedNone {
 		c.write.tryFlush()
 	}
-	return c.nc
+	return c.conn
 }
 
 // SetReadDeadline sets the time at which reads give up with an error for which errors.Is(err,
@@ -239,7 +239,7 @@ func (c *Conn) abortCause() error {
 	return nil
 }
 
-// release closes nc and gives back what the connection holds. The goodbye of TLS may take as long
+// release closes conn and gives back what the connection holds. The goodbye of TLS may take as long
 // as wait.
 func (c *Conn) release(wait time.Duration) error {
 	c.keep.stop()
@@ -247,7 +247,7 @@ func (c *Conn) release(wait time.Duration) error {
 	c.write.deadline.close()
 	// An open writer or a running handler can hold write.msg or read.mu indefinitely, so the
 	// goroutines that wait for them fail now. write.mu needs no such care: the goroutine that holds
-	// it is in nc.Write, which fails as nc is closed. Nor does read.mu once reading has ended: the
+	// it is in conn.Write, which fails as conn is closed. Nor does read.mu once reading has ended: the
 	// goroutines that wait for it get the error that ended it.
 	c.write.msg.Close()
 	cause := c.closeCause("read")
@@ -256,9 +256,9 @@ func (c *Conn) release(wait time.Duration) error {
 		c.read.mu.Close()
 	}
 	if c.socket == nil {
-		c.nc.SetReadDeadline(aLongTimeAgo) // a read in progress need not wait for the goodbye of TLS
+		c.conn.SetReadDeadline(aLongTimeAgo) // a read in progress need not wait for the goodbye of TLS
 	}
-	err := closeNetConn(c.nc, wait)
+	err := closeNetConn(c.conn, wait)
 	c.read.releaseIfIdle()
 	c.write.releaseIfIdle()
 	c.handler.Load().wake()
@@ -287,15 +287,15 @@ func (c *Conn) endCause() error {
 }
 
 // netClosed is the error of package net for an operation on a connection that is closed.
-func (c *Conn) netClosed(op string) error { return connError(op, c.nc, net.ErrClosed) }
+func (c *Conn) netClosed(op string) error { return connError(op, c.conn, net.ErrClosed) }
 
 // netTimeout is the error of package net for an operation whose deadline has passed, but that it
 // does not call itself temporary.
 func (c *Conn) netTimeout(op string) error {
-	return permanent(connError(op, c.nc, os.ErrDeadlineExceeded))
+	return permanent(connError(op, c.conn, os.ErrDeadlineExceeded))
 }
 
-// netError translates an error of nc if this end closed it.
+// netError translates an error of conn if this end closed it.
 func (c *Conn) netError(op string, err error) error {
 	switch state := c.state.Load(); {
 	case state == stateAborted, state == stateClosed && c.goodbyeCause() != nil:
@@ -312,5 +312,5 @@ func (c *Conn) netError(op string, err error) error {
 // it is closed.
 type closedError struct{ err error }
 
-func (e *closedError) Error() string   { return "websocket: " + e.err.Error() }
+func (e *closedError) Error() string   { return e.err.Error() }
 func (e *closedError) Unwrap() []error { return []error{net.ErrClosed, e.err} }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -643,4 +644,38 @@ func checkSent(sent, stream []byte) error {
 		return fmt.Errorf("the last %d bytes sent begin no frame", len(tail))
 	}
 	return nil
+}
+
+// Programs keep Conns by value, and tests of programs have Conns without a connection.
+func TestConnByValue(t *testing.T) {
+	for name, over := range map[string]func(testing.TB, connConfig) (*Conn, *peer){
+		"TCP": overTCP, "TLS": overTLS, "pipe": overPipe,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, p := over(t, connConfig{isServer: true})
+			clone := new(Conn)
+			reflect.ValueOf(clone).Elem().Set(reflect.ValueOf(c).Elem())
+			go p.send(textFrame("a"), pingFrame("b"), textFrame("c"), textFrame("d"), closeFrame(1000, ""))
+			frames := p.collect()
+			for {
+				_, data, err := clone.ReadMessage()
+				if err != nil {
+					if !IsCloseError(err, 1000) {
+						t.Error(err)
+					}
+					break
+				}
+				write(t, clone, string(data))
+			}
+			clone.Close()
+			if got := <-frames; len(got) != 5 {
+				t.Errorf("sent %q", wiretest.Payloads(got))
+			}
+		})
+	}
+	t.Run("zero", func(t *testing.T) {
+		if err := new(Conn).SetWriteDeadline(time.Now()); err != nil {
+			t.Error(err)
+		}
+	})
 }

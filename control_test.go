@@ -263,7 +263,7 @@ func TestPingFlood(t *testing.T) {
 func TestPingFloodOverTCP(t *testing.T) {
 	const pings = 50_000
 	c, p := overTCP(t, connConfig{isServer: true})
-	c.nc.(*net.TCPConn).SetWriteBuffer(4 << 10)
+	c.conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
 	flood := wiretest.Encode(wiretest.Repeat(1000, pingFrame(strings.Repeat("x", 125))), true)
 	go func() {
 		for range pings / 1000 {

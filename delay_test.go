@@ -137,7 +137,7 @@ func TestNotDelayedForPartOfFrame(t *testing.T) {
 	for _, cut := range []int{1, 3, 7, 8, 100, len(next) - 1} {
 		bubble(t, fmt.Sprint(cut), func(t *testing.T) {
 			a, _ := overPipe(t, connConfig{})
-			s := &sink{Conn: a.nc}
+			s := &sink{Conn: a.conn}
 			c := newConn(s, connConfig{isServer: true, buffered: append(wiretest.Encode([]wireFrame{textFrame("a")}, true), next[:cut]...)})
 			if err := echoes[0].echo(c, 1); err != nil {
 				t.Fatal(err)
@@ -619,7 +619,7 @@ func readOneByOne(t *testing.T, c *Conn, p *peer) {
 // The same over TCP with a full send buffer, where the reader writes itself.
 func TestDelayedReaderDoesNotWaitOverTCP(t *testing.T) {
 	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
-	nc := c.nc.(*net.TCPConn)
+	nc := c.conn.(*net.TCPConn)
 	nc.SetWriteBuffer(4 << 10)
 	nc.SetWriteDeadline(soon())
 	filled, junk := 0, make([]byte, 1<<20)

@@ -1,7 +1,7 @@
 package websocket
 
 // What the two halves of a Conn, and what belongs to both, want of each other. The halves use
-// nothing of Conn but what is here, nc and keep.
+// nothing of Conn but what is here, conn and keep.
 
 // beforeWait is called by the reader when nothing further is buffered and it is about to wait for
 // the network: what was delayed until then is sent.

@@ -431,7 +431,7 @@ func handlerSlot(fd int) *atomic.Pointer[handler] {
 func (h *handler) register() bool {
 	s := h.conn.socket
 	if s == nil {
-		s = newTLSSocket(h.conn.nc)
+		s = newTLSSocket(h.conn.conn)
 	}
 	if s == nil {
 		return false

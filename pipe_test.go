@@ -389,7 +389,7 @@ func TestConnOptionsCompression(t *testing.T) {
 			defer client.Close()
 			text := strings.Repeat(fmt.Sprintf("%x", noise(500)), 2)
 			for _, c := range []*Conn{client, server} {
-				out := c.nc.(*pipeConn).out
+				out := c.conn.(*pipeConn).out
 				var sizes []int
 				for _, s := range []string{text[:99], text, text} {
 					before := out.w - out.r

@@ -277,6 +277,9 @@ func (m *messageReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close does nothing. It is here for programs that look for an io.Closer.
+func (m *messageReader) Close() error { return nil }
+
 // A Message is a data message as Messages yields it.
 type Message struct {
 	// Type is TextMessage or BinaryMessage.

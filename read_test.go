@@ -202,7 +202,7 @@ func TestAskFollowsMessages(t *testing.T) {
 			{64 << 10, 64<<10 + maxHeaderSize},
 			{0, 4096},
 		} {
-			c.nc = &wiretest.ScriptConn{Script: wiretest.Encode([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
+			c.conn = &wiretest.ScriptConn{Script: wiretest.Encode([]wireFrame{binaryFrame(strings.Repeat("x", step.size))}, true)}
 			if err := read(c); err != nil || int(c.read.buf.nextRead) != step.ask {
 				t.Errorf("%s: after %d bytes reads ask for %d, %v, want %d", name, step.size, c.read.buf.nextRead, err, step.ask)
 			}

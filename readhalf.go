@@ -291,7 +291,7 @@ func (r *readHalf) fill() error {
 // readBlocking reads into the buffer where the network cannot be waited for without one. Between
 // messages it waits with a few bytes only.
 func (r *readHalf) readBlocking() (int, error) {
-	nc, b := r.conn.nc, &r.buf
+	nc, b := r.conn.conn, &r.buf
 	if b.buf == nil && !r.msg.open {
 		n, err := readSome(nc, r.headBuf[:])
 		if n > 0 {
@@ -327,7 +327,7 @@ func (r *readHalf) readDirect(p []byte) (int, error) {
 		return 0, err
 	}
 	r.buf.releaseEmpty()
-	n, err := readSome(r.conn.nc, p)
+	n, err := readSome(r.conn.conn, p)
 	return n, r.afterRead(n, err)
 }
 

@@ -169,7 +169,7 @@ func (r *readHalf) discardFrame(scratch []byte) error {
 func (r *readHalf) awaitEOF(scratch []byte) {
 	r.deadline.overrideWith(noContext, time.Now().Add(closeWait), overrideStrict)
 	for {
-		if _, err := r.conn.nc.Read(scratch); err != nil {
+		if _, err := r.conn.conn.Read(scratch); err != nil {
 			return
 		}
 	}

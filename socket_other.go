@@ -11,7 +11,7 @@ type rawSocket struct{}
 
 func newRawSocket(net.Conn) *rawSocket { return nil }
 
-func (*rawSocket) init(*Conn) {}
+func (*rawSocket) init() {}
 
 func (*rawSocket) control(func(fd uintptr)) error { panic("websocket: no raw socket") }
 

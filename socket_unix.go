@@ -20,6 +20,7 @@ type rawSocket struct {
 	rc syscall.RawConn
 
 	// Guarded by read.mu.
+	reader   *readHalf // the one that reads: programs copy Conns by value, and read from the copy
 	readable func(fd uintptr) bool
 	n        int32 // result of the last read, or its errno, negative
 
@@ -49,7 +50,9 @@ func newRawSocket(nc net.Conn) *rawSocket {
 // control calls f with the file descriptor.
 func (s *rawSocket) control(f func(fd uintptr)) error { return s.rc.Control(f) }
 
-func (s *rawSocket) init(c *Conn) { s.readable = c.read.onReadable }
+func (s *rawSocket) init() {
+	s.readable = func(fd uintptr) bool { return s.reader.onReadable(fd) }
+}
 
 // onReadable reads into the read buffer, which it borrows if there is none. It returns false to be
 // called again when the socket is readable.
@@ -82,6 +85,7 @@ func (r *readHalf) readSocket() (int, error) {
 	if r.mode == readNow && r.drained {
 		return 0, errNotYet
 	}
+	s.reader = r
 	if err := s.rc.Read(s.readable); err != nil {
 		if oe, ok := err.(*net.OpError); ok {
 			oe.Op = "read"
@@ -133,7 +137,7 @@ func (r *readHalf) readTLS() (n int, err error) {
 		} else {
 			d.limit(time.Now().Add(wait))
 		}
-		n, err = r.conn.nc.Read(r.buf.free())
+		n, err = r.conn.conn.Read(r.buf.free())
 		if n > 0 || err != nil && !isTimeout(err) {
 			r.drained = false
 			d.restore() // for a handler that reads
@@ -151,7 +155,7 @@ func (r *readHalf) readTLS() (n int, err error) {
 // socketReadable reports whether the socket below a *tls.Conn has bytes, its end or an error.
 func (r *readHalf) socketReadable() bool {
 	readable := true
-	if s := newRawSocket(r.conn.nc.(*tls.Conn).NetConn()); s != nil {
+	if s := newRawSocket(r.conn.conn.(*tls.Conn).NetConn()); s != nil {
 		s.control(func(fd uintptr) {
 			var b [1]byte
 			_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
@@ -163,7 +167,7 @@ func (r *readHalf) socketReadable() bool {
 
 // readError is the error that Read of the net.Conn would return.
 func (r *readHalf) readError(errno syscall.Errno) error {
-	nc := r.conn.nc
+	nc := r.conn.conn
 	network := "tcp"
 	if _, ok := nc.(*net.UnixConn); ok {
 		network = "unix"

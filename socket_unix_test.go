@@ -3,6 +3,7 @@
 package websocket
 
 import (
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,8 +52,8 @@ func TestLargeBufferIsGivenBack(t *testing.T) {
 func TestDelayedTogetherOverTCP(t *testing.T) {
 	frames, joined := numbered(16)
 	c, p := overTCP(t, connConfig{isServer: true, writeDelay: time.Hour})
-	s := &sink{Conn: c.nc}
-	c.nc = s
+	s := &sink{Conn: c.conn}
+	c.conn = s
 	p.send(frames...)
 	if err := echoes[0].echo(c, 16); err != nil {
 		t.Fatal(err)
@@ -87,4 +88,19 @@ type busyConn struct {
 func (c *busyConn) Write(f func(fd uintptr) bool) error {
 	defer c.meanwhile()
 	return c.RawConn.Write(f)
+}
+
+// Programs find the file descriptor by reflection, as they do with gorilla/websocket's Conn.
+func TestDescriptorByReflection(t *testing.T) {
+	c, _ := overTCP(t, connConfig{})
+	tcp := reflect.Indirect(reflect.ValueOf(c)).FieldByName("conn").Elem()
+	netFD := reflect.Indirect(tcp).FieldByName("conn").FieldByName("fd")
+	fd := int(reflect.Indirect(netFD).FieldByName("pfd").FieldByName("Sysfd").Int())
+	if err := c.socket.control(func(want uintptr) {
+		if fd != int(want) {
+			t.Errorf("descriptor %d, want %d", fd, want)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
 }

@@ -161,7 +161,7 @@ func (s *stream) SetDeadline(t time.Time) error {
 	return s.SetWriteDeadline(t)
 }
 
-func (s *stream) error(op string, err error) error { return connError(op, s.conn.nc, err) }
+func (s *stream) error(op string, err error) error { return connError(op, s.conn.conn, err) }
 
 // CloseRead reads and discards what the peer sends, in a goroutine, until the connection ends: for
 // programs that only write, since pings, pongs and the peer's close frame are handled only while

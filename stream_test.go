@@ -281,7 +281,7 @@ func TestStreamWriteDeadline(t *testing.T) {
 			o.Server = true
 			server = NewConn(p.Conn, o)
 			o.Server = false
-			return NewConn(c.nc, o), server
+			return NewConn(c.conn, o), server
 		},
 	} {
 		for name, o := range optionsKinds {

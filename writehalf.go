@@ -102,7 +102,7 @@ func (w *writeHalf) lock(ctx context.Context) error {
 func (w *writeHalf) endedLocked() error {
 	err := w.err
 	if err == nil && w.conn.state.Load() != stateOpen {
-		err = w.conn.endCause() // nc may not be closed yet, nor a slow member's close frame sent
+		err = w.conn.endCause() // conn may not be closed yet, nor a slow member's close frame sent
 	}
 	return err
 }
@@ -320,7 +320,7 @@ func (w *writeHalf) unbufferedLocked(first byte, payload []byte) error {
 
 // hasWritev reports whether the connection can write several slices with one system call.
 func (w *writeHalf) hasWritev() bool {
-	switch w.conn.nc.(type) {
+	switch w.conn.conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true
 	}
@@ -336,7 +336,7 @@ func (w *writeHalf) writevLocked(first byte, payload []byte) error {
 	w.appendHeaderLocked(first, len(payload))
 	n := w.chunk(payload)
 	w.beginWriteLocked()
-	err := writev(w.conn.nc, w.pending.b[:w.n], payload[:n])
+	err := writev(w.conn.conn, w.pending.b[:w.n], payload[:n])
 	if err == nil && n < len(payload) {
 		w.conn.keep.progressed()
 		err = w.writeChunks(payload[n:])
@@ -398,7 +398,7 @@ func (w *writeHalf) chunk(p []byte) int {
 func (w *writeHalf) writeChunks(p []byte) error {
 	for {
 		n := w.chunk(p)
-		if _, err := w.conn.nc.Write(p[:n]); err != nil || n == len(p) {
+		if _, err := w.conn.conn.Write(p[:n]); err != nil || n == len(p) {
 			return err
 		}
 		w.conn.keep.progressed()
@@ -453,7 +453,7 @@ func (w *writeHalf) flushLocked() error {
 		return nil
 	}
 	w.beginWriteLocked()
-	_, err := w.conn.nc.Write(w.pending.b[:w.n])
+	_, err := w.conn.conn.Write(w.pending.b[:w.n])
 	return w.writtenLocked(err)
 }
 
