@@ -37,7 +37,7 @@ type Conn struct {
 	write writeHalf
 
 	// Constant.
-	conn        net.Conn   // programs look for its descriptor by reflection, under this name as in gorilla/websocket
+	conn        net.Conn   // so named in gorilla/websocket: programs reflect on it
 	socket      *rawSocket // nil unless conn can be waited for without a buffer
 	subprotocol string
 	keep        *keepAlive // nil: off
