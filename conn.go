@@ -247,8 +247,8 @@ func (c *Conn) release(wait time.Duration) error {
 	c.write.deadline.close()
 	// An open writer or a running handler can hold write.msg or read.mu indefinitely, so the
 	// goroutines that wait for them fail now. write.mu needs no such care: the goroutine that holds
-	// it is in conn.Write, which fails as conn is closed. Nor does read.mu once reading has ended: the
-	// goroutines that wait for it get the error that ended it.
+	// it is in conn.Write, which fails as conn is closed. Nor does read.mu once reading has ended:
+	// the goroutines that wait for it get the error that ended it.
 	c.write.msg.Close()
 	cause := c.closeCause("read")
 	ended := c.endPings(cause)
@@ -280,10 +280,10 @@ func (c *Conn) closeCause(op string) error {
 
 // endCause is why the library has ended a connection that is not open; nil: the program has.
 func (c *Conn) endCause() error {
-	if c.state.Load() == stateAborted || c.goodbye() != nil {
+	if c.state.Load() == stateAborted {
 		return c.abortCause()
 	}
-	return nil
+	return c.goodbyeCause()
 }
 
 // netClosed is the error of package net for an operation on a connection that is closed.

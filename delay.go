@@ -18,8 +18,8 @@ const (
 
 	delayLimit = 16 << 10 // bytes of frames that may be delayed
 
-	// writingWait is how long Close waits for a write of delayed frames that has begun. One that
-	// takes longer waits for the peer.
+	// writingWait is how long Close waits for a write that has begun, of delayed frames or before
+	// queued ones. One that takes longer waits for the peer.
 	writingWait = 10 * time.Millisecond
 )
 
